@@ -1,0 +1,66 @@
+/**
+ * The cookie of every flow that the agent owns. It says whose flow it is, so that counters survive a restart and nothing
+ * of anybody else is ever touched.
+ *
+ * ```
+ *  63           48 47   44 43      40 39                              0
+ * +---------------+-------+----------+---------------------------------+
+ * |     magic     | format| category |            object id            |
+ * +---------------+-------+----------+---------------------------------+
+ * ```
+ */
+import { createHash } from 'node:crypto';
+
+/** Marks a flow as ours. */
+export const COOKIE_MAGIC = 0xd9a6n;
+/** Version of the layout above. */
+export const COOKIE_FORMAT = 1n;
+/** Selects the magic alone: our flows of any format. */
+export const COOKIE_OWNER_MASK = 0xffff_0000_0000_0000n;
+/** What to compare with under {@link COOKIE_OWNER_MASK}. */
+export const COOKIE_OWNER = COOKIE_MAGIC << 48n;
+
+/** What a flow was made from. The number is on the wire: never reuse one. */
+export const COOKIE_CATEGORY = {
+  pipeline: 1n,
+  drop: 2n,
+  peer: 3n,
+  network: 4n,
+  endpoint: 5n,
+  rule: 6n,
+} as const;
+
+/** Name of a category. */
+export type CookieCategory = keyof typeof COOKIE_CATEGORY;
+
+const OBJECT_BITS = 40n;
+const OBJECT_MASK = (1n << OBJECT_BITS) - 1n;
+
+/** Packs a cookie. `objectId` has 40 bits. */
+export function makeCookie(category: CookieCategory, objectId: bigint): bigint {
+  return (
+    COOKIE_OWNER |
+    (COOKIE_FORMAT << 44n) |
+    (COOKIE_CATEGORY[category] << OBJECT_BITS) |
+    (objectId & OBJECT_MASK)
+  );
+}
+
+/** True when the flow with this cookie is ours. */
+export function isOwnCookie(cookie: bigint): boolean {
+  return cookie >> 48n === COOKIE_MAGIC;
+}
+
+/**
+ * 40 bits that depend on the name alone (first bytes of its SHA-256): the same after a restart, and for an object that was
+ * deleted and made again. `salt` gives another value where two names collide.
+ */
+export function hashName(name: string, salt = 0): bigint {
+  const digest = createHash('sha256').update(salt === 0 ? name : `${name}\0${salt}`).digest();
+  return BigInt(digest.readUIntBE(0, 5));
+}
+
+/** True when the flow with this cookie was made from an entry of a rule. */
+export function isRuleCookie(cookie: bigint): boolean {
+  return isOwnCookie(cookie) && ((cookie >> OBJECT_BITS) & 0xfn) === COOKIE_CATEGORY.rule;
+}

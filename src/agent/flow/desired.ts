@@ -1,0 +1,244 @@
+/**
+ * The flow table that the configuration asks for, kept up to date by units: a unit is compiled again only when its inputs
+ * changed, and only the keys that it touched become dirty. The content is a function of the last snapshot alone; the
+ * history only decides how much work an update is.
+ */
+import type { DpuRule } from '../../api/dpu-rule.ts';
+import type { EncodedFlow } from '../../openflow/flow.ts';
+import type { EncodedGroup } from '../../openflow/group-mod.ts';
+import type { EntryVerdict, Snapshot } from './model.ts';
+import { compileRule, type CompiledEntry } from './rule-flows.ts';
+import { defaultActionName, RuleIds, ruleEntryName } from './rule-id.ts';
+import { pipelineUnits, type UnitOutput } from './units.ts';
+
+/** A flow with the unit that claims it. */
+export interface DesiredFlow {
+  readonly flow: EncodedFlow;
+  /** Unit name, or the key of a rule entry (`DPURule/...`). */
+  readonly owner: string;
+}
+
+/** What an update changed. */
+export interface DesiredChange {
+  /** Keys of flows to compare with the switch. */
+  readonly dirtyFlows: ReadonlySet<string>;
+  /** Ids of groups to compare with the switch. */
+  readonly dirtyGroups: ReadonlySet<number>;
+  /** Units that were compiled, for tests and metrics. */
+  readonly compiled: number;
+}
+
+interface CompiledUnit {
+  readonly signature: string;
+  readonly output: UnitOutput;
+}
+
+interface CompiledRule {
+  readonly object: DpuRule;
+  readonly verdicts: readonly EntryVerdict[];
+  entries: readonly CompiledEntry[];
+}
+
+/** The desired state. */
+export class DesiredState {
+  readonly #units = new Map<string, CompiledUnit>();
+  readonly #rules = new Map<string, CompiledRule>();
+  readonly #ids = new RuleIds();
+  readonly #defaultNames = new Set<string>();
+  /** Key -> claims, the winner first. Nearly always one. */
+  readonly #claims = new Map<string, DesiredFlow[]>();
+  readonly #groups = new Map<number, EncodedGroup>();
+  readonly #dirtyFlows = new Set<string>();
+  readonly #dirtyGroups = new Set<number>();
+  #compiled = 0;
+
+  /** Number of flows that the switch should hold. */
+  get flowCount(): number {
+    return this.#claims.size;
+  }
+
+  /** Number of groups that the switch should hold. */
+  get groupCount(): number {
+    return this.#groups.size;
+  }
+
+  /** The flow that stands at a key; undefined when none should. */
+  flow(key: string): DesiredFlow | undefined {
+    return this.#claims.get(key)?.[0];
+  }
+
+  /** Every flow that should be in the switch, with its key. */
+  *flows(): IterableIterator<readonly [string, DesiredFlow]> {
+    for (const [key, [winner]] of this.#claims) if (winner !== undefined) yield [key, winner];
+  }
+
+  /** The group with an id; undefined when none should be. */
+  group(id: number): EncodedGroup | undefined {
+    return this.#groups.get(id);
+  }
+
+  /** Every group that should be in the switch. */
+  groups(): IterableIterator<EncodedGroup> {
+    return this.#groups.values();
+  }
+
+  /** Every rule entry, accepted or not. */
+  *entries(): IterableIterator<CompiledEntry> {
+    for (const rule of this.#rules.values()) yield* rule.entries;
+  }
+
+  /** The owner that keeps an entry from a flow that it also claims; undefined when all its flows are its own. */
+  shadowedBy(entry: CompiledEntry): string | undefined {
+    for (const flow of entry.flows) {
+      const winner = this.#claims.get(flow.key)?.[0];
+      if (winner !== undefined && winner.owner !== entry.key) return winner.owner;
+    }
+    return undefined;
+  }
+
+  /** Brings the state to a snapshot. */
+  update(snapshot: Snapshot): DesiredChange {
+    this.#dirtyFlows.clear();
+    this.#dirtyGroups.clear();
+    this.#compiled = 0;
+    const displaced = this.#updateIds(snapshot);
+    this.#updateUnits(snapshot);
+    this.#updateRules(snapshot, displaced);
+    return {
+      dirtyFlows: new Set(this.#dirtyFlows),
+      dirtyGroups: new Set(this.#dirtyGroups),
+      compiled: this.#compiled,
+    };
+  }
+
+  /** Adds and forgets the names of rule entries and default actions. @returns names whose id moved: hash collisions only. */
+  #updateIds(snapshot: Snapshot): ReadonlySet<string> {
+    const displaced = new Set<string>();
+    const note = (names: readonly string[]): void => names.forEach((name) => displaced.add(name));
+    const defaults = new Set(
+      snapshot.networks.flatMap(({ name }) => [
+        defaultActionName(name, 'egress'),
+        defaultActionName(name, 'ingress'),
+      ]),
+    );
+    for (const name of this.#defaultNames) if (!defaults.has(name)) note(this.#ids.delete(name));
+    for (const name of defaults) if (!this.#defaultNames.has(name)) note(this.#ids.add(name));
+    this.#defaultNames.clear();
+    defaults.forEach((name) => this.#defaultNames.add(name));
+
+    const present = new Set<string>();
+    for (const { object } of snapshot.rules) {
+      const key = objectName(object);
+      present.add(key);
+      const known = this.#rules.get(key);
+      if (known?.object === object) continue;
+      const names = new Set(entryNames(object));
+      const old = known === undefined ? [] : entryNames(known.object);
+      for (const name of old) if (!names.has(name)) note(this.#ids.delete(name));
+      for (const name of names) if (!old.includes(name)) note(this.#ids.add(name));
+    }
+    for (const [key, rule] of this.#rules) {
+      if (!present.has(key)) for (const name of entryNames(rule.object)) note(this.#ids.delete(name));
+    }
+    return displaced;
+  }
+
+  #updateUnits(snapshot: Snapshot): void {
+    const present = new Set<string>();
+    for (const unit of pipelineUnits(snapshot, (name) => this.#ids.idOf(name))) {
+      if (present.has(unit.name)) continue;
+      present.add(unit.name);
+      const known = this.#units.get(unit.name);
+      if (known?.signature === unit.signature) continue;
+      const output = unit.compile();
+      this.#compiled++;
+      this.#replaceClaims(unit.name, known?.output.flows ?? [], output.flows);
+      this.#replaceGroups(known?.output.groups ?? [], output.groups);
+      this.#units.set(unit.name, { signature: unit.signature, output });
+    }
+    for (const [name, { output }] of this.#units) {
+      if (present.has(name)) continue;
+      this.#replaceClaims(name, output.flows, []);
+      this.#replaceGroups(output.groups, []);
+      this.#units.delete(name);
+    }
+  }
+
+  #updateRules(snapshot: Snapshot, displaced: ReadonlySet<string>): void {
+    const present = new Set<string>();
+    for (const { object, verdicts } of snapshot.rules) {
+      const key = objectName(object);
+      if (present.has(key)) continue;
+      present.add(key);
+      const known = this.#rules.get(key);
+      const moved = displaced.size > 0 && entryNames(object).some((name) => displaced.has(name));
+      if (known?.object === object && sameVerdicts(known.verdicts, verdicts) && !moved) continue;
+      const entries = compileRule(object, verdicts, (name) => this.#ids.idOf(name));
+      this.#compiled++;
+      this.#replaceEntries(known?.entries ?? [], entries);
+      this.#rules.set(key, { object, verdicts, entries });
+    }
+    for (const [key, rule] of this.#rules) {
+      if (present.has(key)) continue;
+      this.#replaceEntries(rule.entries, []);
+      this.#rules.delete(key);
+    }
+  }
+
+  #replaceEntries(old: readonly CompiledEntry[], next: readonly CompiledEntry[]): void {
+    for (const entry of old) this.#replaceClaims(entry.key, entry.flows, []);
+    for (const entry of next) this.#replaceClaims(entry.key, [], entry.flows);
+  }
+
+  #replaceClaims(owner: string, old: readonly EncodedFlow[], next: readonly EncodedFlow[]): void {
+    for (const flow of old) {
+      const claims = this.#claims.get(flow.key)?.filter((claim) => claim.owner !== owner) ?? [];
+      if (claims.length === 0) this.#claims.delete(flow.key);
+      else this.#claims.set(flow.key, claims);
+      this.#dirtyFlows.add(flow.key);
+    }
+    for (const flow of next) {
+      const claim = { flow, owner };
+      const claims = this.#claims.get(flow.key);
+      if (claims === undefined) this.#claims.set(flow.key, [claim]);
+      else if (!claims.some((other) => other.owner === owner)) {
+        claims.push(claim);
+        claims.sort((a, b) => (a.owner < b.owner ? -1 : 1));
+      }
+      this.#dirtyFlows.add(flow.key);
+    }
+  }
+
+  #replaceGroups(old: readonly EncodedGroup[], next: readonly EncodedGroup[]): void {
+    for (const group of old) {
+      this.#groups.delete(group.groupId);
+      this.#dirtyGroups.add(group.groupId);
+    }
+    for (const group of next) {
+      this.#groups.set(group.groupId, group);
+      this.#dirtyGroups.add(group.groupId);
+    }
+  }
+}
+
+function objectName(object: DpuRule): string {
+  return `${object.metadata.namespace}/${object.metadata.name}`;
+}
+
+function entryNames(object: DpuRule): string[] {
+  const { namespace, name } = object.metadata;
+  return object.spec.rules.map((entry) => ruleEntryName(namespace, name, entry.name));
+}
+
+function sameVerdicts(a: readonly EntryVerdict[], b: readonly EntryVerdict[]): boolean {
+  if (a === b) return true;
+  return (
+    a.length === b.length &&
+    a.every((verdict, index) => {
+      const other = b[index];
+      return (
+        verdict.vni === other?.vni && verdict.reason === other?.reason && verdict.message === other?.message
+      );
+    })
+  );
+}

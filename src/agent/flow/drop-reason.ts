@@ -1,0 +1,45 @@
+/**
+ * Every way in which the pipeline itself drops a packet. Each reason has flows of its own with a cookie that names it:
+ * "what dropped it?" always has an answer. Drops by a rule are counted with the rule as well.
+ */
+import { hashName, makeCookie } from './cookie.ts';
+
+/** Reason -> what it means to an operator. */
+export const DROP_REASONS = {
+  UnknownPort: 'came in on a port that is no endpoint',
+  UnknownPeer: 'came through the tunnel from an address that is no peer, or was not sent to our VTEP',
+  UnknownVni: 'came through the tunnel with a VNI that is not configured here',
+  VlanTagged: 'an endpoint sent an 802.1Q frame',
+  MulticastSource: 'the source MAC is a multicast address',
+  DhcpServer: 'an endpoint answered as a DHCP server',
+  RouterAdvertisement: 'an endpoint sent an IPv6 router advertisement',
+  SpoofedSource: 'the source MAC or IP address is not that of the port',
+  RemoteSpoof: 'came through the tunnel with the MAC of a local endpoint, or of one behind another peer',
+  UnknownEtherType: 'neither IPv4, IPv6 nor ARP',
+  UnknownClass: 'lost its source class: a fault of the pipeline',
+  NotLocal: 'came through the tunnel for a MAC that is not here: never sent back to the tunnel',
+  UnknownUnicast: 'the destination MAC is no known endpoint of the network',
+  UnicastInMulticast: 'a unicast IP destination inside a multicast frame, which would slip past policy',
+  Fragment: 'a later fragment that no allow rule covers, in a network that denies by default',
+  NoVerdict: 'no rule and no default action decided: a fault of the pipeline',
+  NoOutput: 'reached the output without a port: a fault of the pipeline',
+  RuleDeny: 'denied by a rule',
+  DefaultDeny: "denied by the network's default action",
+} as const;
+
+/** Name of a reason. */
+export type DropReason = keyof typeof DROP_REASONS;
+
+/** The cookie of the drop flows of a reason. */
+export function dropCookie(reason: DropReason): bigint {
+  return makeCookie('drop', hashName(`drop/${reason}`));
+}
+
+const REASON_BY_COOKIE: ReadonlyMap<bigint, DropReason> = new Map(
+  (Object.keys(DROP_REASONS) as DropReason[]).map((reason) => [dropCookie(reason), reason]),
+);
+
+/** The reason that a cookie names; undefined when it is no drop of the pipeline. */
+export function dropReasonOf(cookie: bigint): DropReason | undefined {
+  return REASON_BY_COOKIE.get(cookie);
+}

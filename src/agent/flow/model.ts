@@ -1,0 +1,69 @@
+/**
+ * What the compiler is given: plain immutable values that name everything which the flow table depends on. Nothing here
+ * knows where the values come from.
+ */
+import type { IpPrefix } from '../../base/address.ts';
+import type { OfPort, Vni } from '../../base/brand.ts';
+import type { DpuRule } from '../../api/dpu-rule.ts';
+
+/** A tenant network as the pipeline needs it. */
+export interface Network {
+  readonly vni: Vni;
+  readonly name: string;
+  readonly subnets: readonly IpPrefix[];
+  readonly defaultAction: { readonly ingress: 'allow' | 'deny'; readonly egress: 'allow' | 'deny' };
+  readonly unknownUnicast: 'drop' | 'flood';
+}
+
+/** One (port, MAC) pair on this DPU. A port may carry several, all of one VNI. */
+export interface LocalEndpoint {
+  /** Name of the OVS interface. */
+  readonly port: string;
+  readonly ofport: OfPort;
+  readonly vni: Vni;
+  /** 48 bits. */
+  readonly mac: bigint;
+  /** Single addresses. */
+  readonly ips: readonly IpPrefix[];
+}
+
+/** An endpoint that stands behind another VTEP. */
+export interface RemoteEndpoint {
+  readonly vni: Vni;
+  readonly mac: bigint;
+  readonly ips: readonly IpPrefix[];
+  /** IPv4 address of the VTEP, 32 bits. */
+  readonly vtep: number;
+}
+
+/** The one tunnel port. */
+export interface Tunnel {
+  readonly ofport: OfPort;
+  /** Our own VTEP address: IPv4, 32 bits. */
+  readonly ip: number;
+}
+
+/** What ownership says about one entry of a rule: the VNI that it acts in, or why it may not. */
+export interface EntryVerdict {
+  readonly vni?: Vni;
+  readonly reason?: string;
+  readonly message?: string;
+}
+
+/** A rule with what was decided about its entries, in the order of `object.spec.rules`. */
+export interface RuleInput {
+  readonly object: DpuRule;
+  readonly verdicts: readonly EntryVerdict[];
+}
+
+/** Everything that the flow table is a function of. */
+export interface Snapshot {
+  /** Undefined until the tunnel port has an ofport: local forwarding works without it. */
+  readonly tunnel: Tunnel | undefined;
+  /** VTEP addresses of the peers: IPv4, 32 bits, ascending. */
+  readonly peers: readonly number[];
+  readonly networks: readonly Network[];
+  readonly locals: readonly LocalEndpoint[];
+  readonly remotes: readonly RemoteEndpoint[];
+  readonly rules: readonly RuleInput[];
+}

@@ -1,0 +1,237 @@
+/**
+ * The match of a DPURule entry as OpenFlow matches: one entry becomes a product of alternatives (address families, source
+ * and destination prefixes, protocols, port ranges). Every alternative carries its prerequisites.
+ */
+import { parseMac, parsePrefix, prefixMask, type IpFamily, type IpPrefix } from '../../base/address.ts';
+import type { RuleMatch } from '../../api/dpu-rule.ts';
+import type { FieldName } from '../../openflow/oxm-fields.ts';
+import type { Match, MatchField } from '../../openflow/match.ts';
+import { ETH_TYPE, ethType, IP_PROTO } from './flow-list.ts';
+import { maskedPorts } from './port-range.ts';
+
+/** One OpenFlow match of a rule. */
+export interface RuleAlternative {
+  readonly match: Match;
+  /** The same match for later fragments, which carry no ports; only where the match has ports and an IP protocol. */
+  readonly fragmentMatch?: Match;
+}
+
+/** A match that this release cannot express: the field that is in the way, and why. */
+export class UnsupportedMatch {
+  readonly field: string;
+  readonly why: string;
+  constructor(field: string, why: string) {
+    this.field = field;
+    this.why = why;
+  }
+}
+
+/** Most flows that one entry of a rule may become per direction. */
+export const ALTERNATIVES_MAX = 4096;
+
+const PROTOCOL_NUMBERS: ReadonlyMap<string, number> = new Map([
+  ['TCP', IP_PROTO.tcp],
+  ['UDP', IP_PROTO.udp],
+  ['SCTP', IP_PROTO.sctp],
+  ['ICMP', IP_PROTO.icmp],
+  ['ICMPv6', IP_PROTO.icmpv6],
+]);
+const PORT_FIELDS: ReadonlyMap<number, { readonly source: FieldName; readonly destination: FieldName }> = new Map([
+  [IP_PROTO.tcp, { source: 'tcpSrc', destination: 'tcpDst' } as const],
+  [IP_PROTO.udp, { source: 'udpSrc', destination: 'udpDst' } as const],
+  [IP_PROTO.sctp, { source: 'sctpSrc', destination: 'sctpDst' } as const],
+]);
+/** Bits of TCP flags by name (RFC 9293 section 3.1). */
+const TCP_FLAGS: ReadonlyMap<string, number> = new Map(
+  ['fin', 'syn', 'rst', 'psh', 'ack', 'urg', 'ece', 'cwr', 'ns'].map((name, bit) => [name, 1 << bit]),
+);
+const FRAGMENT_LATER: MatchField = { field: 'ipFrag', value: 3, mask: 3 };
+const FRAGMENT_NOT_LATER: MatchField = { field: 'ipFrag', value: 0, mask: 2 };
+
+/** All alternatives of a match; an {@link UnsupportedMatch} when it cannot be expressed. */
+export function ruleAlternatives(match: RuleMatch): RuleAlternative[] | UnsupportedMatch {
+  for (const field of ['srcGroup', 'dstGroup', 'dstPortName', 'notSrcIPs', 'notDstIPs'] as const) {
+    if (match[field] !== undefined) {
+      return new UnsupportedMatch(`match.${field}`, 'not available in this release');
+    }
+  }
+  const protocols = protocolsOf(match);
+  const sources = prefixesOf(match.srcIP, match.srcIPs);
+  const destinations = prefixesOf(match.dstIP, match.dstIPs);
+  const sourcePorts = portsOf(match.srcPort, match.srcPorts);
+  const destinationPorts = portsOf(match.dstPort, match.dstPorts);
+  const fixed = fixedFields(match);
+
+  const alternatives: RuleAlternative[] = [];
+  for (const family of familiesOf(match, protocols, sources, destinations)) {
+    for (const source of ofFamily(sources, family)) {
+      for (const destination of ofFamily(destinations, family)) {
+        for (const protocol of ofProtocolFamily(protocols, family)) {
+          const addresses: MatchField[] = [
+            ...fixed.ethernet,
+            ...(family === undefined ? [] : [ethType(family === 4 ? ETH_TYPE.ipv4 : ETH_TYPE.ipv6)]),
+            ...addressField(family === 6 ? 'ipv6Src' : 'ipv4Src', source),
+            ...addressField(family === 6 ? 'ipv6Dst' : 'ipv4Dst', destination),
+            ...fixed.ip,
+            ...(protocol === undefined ? [] : [{ field: 'ipProto', value: protocol } as const]),
+          ];
+          const room = ALTERNATIVES_MAX - alternatives.length;
+          const some = withPorts(addresses, protocol, sourcePorts, destinationPorts, fixed.transport);
+          if (some.length > room) {
+            return new UnsupportedMatch(
+              'match',
+              `becomes more than ${ALTERNATIVES_MAX} flows; use fewer or shorter lists`,
+            );
+          }
+          alternatives.push(...some);
+        }
+      }
+    }
+  }
+  return alternatives;
+}
+
+/** The alternatives of one (addresses, protocol) pair. */
+function withPorts(
+  addresses: Match,
+  protocol: number | undefined,
+  sourcePorts: readonly PortMatch[] | undefined,
+  destinationPorts: readonly PortMatch[] | undefined,
+  transport: readonly MatchField[],
+): RuleAlternative[] {
+  const fields = protocol === undefined ? undefined : PORT_FIELDS.get(protocol);
+  if (fields === undefined || (sourcePorts === undefined && destinationPorts === undefined)) {
+    return [{ match: [...addresses, ...transport] }];
+  }
+  const alternatives: RuleAlternative[] = [];
+  for (const source of sourcePorts ?? [undefined]) {
+    for (const destination of destinationPorts ?? [undefined]) {
+      const zero = source?.coversZero === true || destination?.coversZero === true;
+      alternatives.push({
+        match: [
+          ...addresses,
+          // A later fragment carries no ports and reads as port 0.
+          ...(zero ? [FRAGMENT_NOT_LATER] : []),
+          ...portField(fields.source, source),
+          ...portField(fields.destination, destination),
+          ...transport,
+        ],
+        fragmentMatch: [...addresses, FRAGMENT_LATER],
+      });
+    }
+  }
+  return alternatives;
+}
+
+interface PortMatch {
+  readonly value: number;
+  readonly mask: number;
+  readonly coversZero: boolean;
+}
+
+function portField(field: FieldName, port: PortMatch | undefined): MatchField[] {
+  return port === undefined ? [] : [{ field, value: port.value, mask: port.mask }];
+}
+
+function addressField(field: FieldName, prefix: IpPrefix | undefined): MatchField[] {
+  if (prefix === undefined || prefix.length === 0) return [];
+  return [{ field, value: prefix.value, mask: prefixMask(prefix.family, prefix.length) }];
+}
+
+function prefixesOf(one: string | undefined, many: readonly string[] | undefined): IpPrefix[] | undefined {
+  const texts = one === undefined ? many : [one];
+  return texts?.map(parsePrefix).filter((prefix) => prefix !== undefined);
+}
+
+function portsOf(
+  one: number | string | undefined,
+  many: readonly (number | string)[] | undefined,
+): PortMatch[] | undefined {
+  const ranges = one === undefined ? many : [one];
+  return ranges?.flatMap((range) => {
+    const [low = 0, high = low] = String(range).split('-').map(Number);
+    return maskedPorts(low, high).map((port) => ({ ...port, coversZero: low === 0 }));
+  });
+}
+
+/** Protocol numbers that the match allows; undefined for any. A bare port means TCP and UDP. */
+function protocolsOf(match: RuleMatch): number[] | undefined {
+  if (match.protocol !== undefined) {
+    const number = PROTOCOL_NUMBERS.get(String(match.protocol)) ?? Number(match.protocol);
+    return [number];
+  }
+  if (match.tcpFlags !== undefined) return [IP_PROTO.tcp];
+  const hasPorts = [match.srcPort, match.srcPorts, match.dstPort, match.dstPorts].some((ports) => ports !== undefined);
+  return hasPorts ? [IP_PROTO.tcp, IP_PROTO.udp] : undefined;
+}
+
+/** The address families of a match; `undefined` as a family stands for a match that needs none. */
+function familiesOf(
+  match: RuleMatch,
+  protocols: readonly number[] | undefined,
+  sources: readonly IpPrefix[] | undefined,
+  destinations: readonly IpPrefix[] | undefined,
+): (IpFamily | undefined)[] {
+  const both: IpFamily[] = [4, 6];
+  const present = (prefixes: readonly IpPrefix[] | undefined): IpFamily[] =>
+    prefixes === undefined ? both : both.filter((family) => prefixes.some((prefix) => prefix.family === family));
+  const etherType = etherTypeFamily(match);
+  const families = present(sources)
+    .filter((family) => present(destinations).includes(family))
+    .filter((family) => etherType === undefined || family === etherType);
+  const needsFamily =
+    sources !== undefined || destinations !== undefined || protocols !== undefined || match.dscp !== undefined;
+  return needsFamily || etherType !== undefined ? families : [undefined];
+}
+
+function etherTypeFamily(match: RuleMatch): IpFamily | undefined {
+  if (match.etherType === undefined) return undefined;
+  return Number(match.etherType) === ETH_TYPE.ipv6 ? 6 : Number(match.etherType) === ETH_TYPE.ipv4 ? 4 : undefined;
+}
+
+function ofFamily(prefixes: readonly IpPrefix[] | undefined, family: IpFamily | undefined): (IpPrefix | undefined)[] {
+  return prefixes === undefined ? [undefined] : prefixes.filter((prefix) => prefix.family === family);
+}
+
+/** ICMP is a protocol of IPv4 only, ICMPv6 of IPv6 only. */
+function ofProtocolFamily(
+  protocols: readonly number[] | undefined,
+  family: IpFamily | undefined,
+): (number | undefined)[] {
+  if (protocols === undefined) return [undefined];
+  return protocols.filter(
+    (protocol) =>
+      !(protocol === IP_PROTO.icmp && family === 6) && !(protocol === IP_PROTO.icmpv6 && family === 4),
+  );
+}
+
+/** Fields that are the same in every alternative, by the layer that their prerequisite needs. */
+function fixedFields(match: RuleMatch): { ethernet: MatchField[]; ip: MatchField[]; transport: MatchField[] } {
+  const ethernet: MatchField[] = [];
+  const ip: MatchField[] = [];
+  const transport: MatchField[] = [];
+  const sourceMac = match.srcMAC === undefined ? undefined : parseMac(match.srcMAC);
+  const destinationMac = match.dstMAC === undefined ? undefined : parseMac(match.dstMAC);
+  if (sourceMac !== undefined) ethernet.push({ field: 'ethSrc', value: sourceMac });
+  if (destinationMac !== undefined) ethernet.push({ field: 'ethDst', value: destinationMac });
+  if (match.dscp !== undefined) ip.push({ field: 'ipDscp', value: match.dscp });
+  if (match.icmpType !== undefined) {
+    const version = match.protocol === 'ICMPv6' ? 'icmpv6' : 'icmpv4';
+    transport.push({ field: `${version}Type`, value: match.icmpType });
+    if (match.icmpCode !== undefined) transport.push({ field: `${version}Code`, value: match.icmpCode });
+  }
+  if (match.tcpFlags !== undefined) transport.push(tcpFlagsField(match.tcpFlags));
+  return { ethernet, ip, transport };
+}
+
+/** `+syn-ack`: SYN set, ACK clear, the others as they like. */
+function tcpFlagsField(text: string): MatchField {
+  let value = 0;
+  let mask = 0;
+  for (const [, sign, name] of text.matchAll(/([+-])([a-z]+)/g)) {
+    const bit = TCP_FLAGS.get(name ?? '') ?? 0;
+    mask |= bit;
+    if (sign === '+') value |= bit;
+  }
+  return { field: 'tcpFlags', value, mask };
+}

@@ -1,0 +1,147 @@
+/**
+ * Every metric of the agent. Labels are bounded: there is never a series per rule or flow. Names are an interface for
+ * dashboards and alerts: change none.
+ */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { DROP_REASONS, type DropReason } from './flow/drop-reason.ts';
+import type { Change } from './flow/diff.ts';
+import type { ReconcileObserver, Stage } from './reconcile/reconciler.ts';
+import type { RuleState } from './reconcile/rule-status.ts';
+
+const FAST_BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5];
+
+/** Values that are read when a scrape comes, not kept up to date. */
+export interface ScrapeSource {
+  flows(): { readonly desired: number; readonly installed: number; readonly foreign: number };
+  rules(): Readonly<Record<RuleState, number>>;
+  /** Packets by drop reason, from the switch's own counters; undefined while it cannot be reached. */
+  drops(): Promise<ReadonlyMap<DropReason, number> | undefined>;
+}
+
+/** The peers whose reconnects are counted. */
+export type PeerName = 'ovsdb' | 'openflow';
+
+/** The registry and what writes to it. */
+export class AgentMetrics implements ReconcileObserver {
+  readonly registry = new Registry();
+  readonly #flowMods: Counter<'op'>;
+  readonly #groupMods: Counter<'op'>;
+  readonly #bundles: Counter<'result'>;
+  readonly #eventToCommit: Histogram;
+  readonly #stages: Histogram<'stage'>;
+  readonly #drift: Counter;
+  readonly #reconnects: Counter<'peer'>;
+
+  constructor(source: ScrapeSource) {
+    const registers = [this.registry];
+    this.#flowMods = new Counter({
+      name: 'dpu_agent_flow_mods_total',
+      help: 'flow_mods that the switch has committed, by operation',
+      labelNames: ['op'],
+      registers,
+    });
+    this.#groupMods = new Counter({
+      name: 'dpu_agent_group_mods_total',
+      help: 'group_mods that the switch has committed, by operation',
+      labelNames: ['op'],
+      registers,
+    });
+    this.#bundles = new Counter({
+      name: 'dpu_agent_bundles_total',
+      help: 'bundles by result: committed, refused by the switch, or failed with the connection',
+      labelNames: ['result'],
+      registers,
+    });
+    this.#eventToCommit = new Histogram({
+      name: 'dpu_agent_event_to_commit_seconds',
+      help: "time from a source's event to the commit reply of the switch",
+      buckets: FAST_BUCKETS,
+      registers,
+    });
+    this.#stages = new Histogram({
+      name: 'dpu_agent_stage_seconds',
+      help: 'time of each stage of a pass',
+      labelNames: ['stage'],
+      buckets: FAST_BUCKETS,
+      registers,
+    });
+    this.#drift = new Counter({
+      name: 'dpu_agent_drift_repairs_total',
+      help: 'flows of ours that somebody else had changed or deleted, and that were put right',
+      registers,
+    });
+    this.#reconnects = new Counter({
+      name: 'dpu_agent_reconnects_total',
+      help: 'connections that were lost or could not be made, by peer',
+      labelNames: ['peer'],
+      registers,
+    });
+    new Gauge({
+      name: 'dpu_agent_flows',
+      help: 'flows: desired by the configuration, installed in the switch, and foreign (of others, untouched)',
+      labelNames: ['state'],
+      registers,
+      collect() {
+        for (const [state, count] of Object.entries(source.flows())) this.set({ state }, count);
+      },
+    });
+    new Gauge({
+      name: 'dpu_agent_rules',
+      help: 'entries of DPURules by state',
+      labelNames: ['state'],
+      registers,
+      collect() {
+        for (const [state, count] of Object.entries(source.rules())) this.set({ state }, count);
+      },
+    });
+    new Counter({
+      name: 'dpu_agent_drops_total',
+      help: 'packets that the pipeline dropped, by reason, as counted by the switch',
+      labelNames: ['reason'],
+      registers,
+      async collect() {
+        const drops = await source.drops();
+        if (drops === undefined) return;
+        // The switch counts; a scrape shows its numbers as they are.
+        this.reset();
+        for (const reason of Object.keys(DROP_REASONS) as DropReason[]) {
+          this.inc({ reason }, drops.get(reason) ?? 0);
+        }
+      },
+    });
+    for (const op of ['add', 'modify', 'delete']) {
+      this.#flowMods.inc({ op }, 0);
+      this.#groupMods.inc({ op }, 0);
+    }
+    for (const peer of ['ovsdb', 'openflow']) this.#reconnects.inc({ peer }, 0);
+    this.#drift.inc(0);
+  }
+
+  stage(stage: Stage, seconds: number): void {
+    this.#stages.observe({ stage }, seconds);
+  }
+
+  committed(changes: readonly Change[]): void {
+    for (const { kind } of changes) {
+      if (kind.startsWith('group_')) this.#groupMods.inc({ op: kind.slice('group_'.length) });
+      else this.#flowMods.inc({ op: kind });
+    }
+  }
+
+  bundle(result: 'committed' | 'refused' | 'failed'): void {
+    this.#bundles.inc({ result });
+  }
+
+  eventToCommit(seconds: number): void {
+    this.#eventToCommit.observe(seconds);
+  }
+
+  driftRepaired(count: number): void {
+    this.#drift.inc(count);
+  }
+
+  /** A connection was lost or could not be made. */
+  reconnecting(peer: PeerName): void {
+    this.#reconnects.inc({ peer });
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * The attachment contract: which ports of the bridge are endpoints, by the `external_ids` that whatever plugged them has
+ * set, or by the configuration. Pure. A port that breaks the contract is no endpoint and is named with the reason.
+ */
+import { formatMac, isMulticastMac, isSingleAddress, parseIp, parseMac, type IpPrefix } from '../../base/address.ts';
+import { asVni, type OfPort, type Vni } from '../../base/brand.ts';
+import type { LocalEndpoint } from '../flow/model.ts';
+
+/** What is read of a port. */
+export interface PortFacts {
+  /** Name of the interface. */
+  readonly name: string;
+  /** Undefined until vswitchd has opened the interface. */
+  readonly ofport: OfPort | undefined;
+  readonly externalIds: ReadonlyMap<string, string>;
+}
+
+/** A port that the configuration names, because it carries no `external_ids`. */
+export interface ConfiguredPort {
+  readonly name: string;
+  readonly vni: Vni;
+  readonly mac: bigint;
+  readonly ips: readonly IpPrefix[];
+}
+
+/** A port that should be an endpoint and is none. */
+export interface AttachmentProblem {
+  readonly port: string;
+  readonly message: string;
+}
+
+/** Endpoints, in the order of port names, and what is wrong with the others. */
+export interface Attachments {
+  readonly endpoints: readonly LocalEndpoint[];
+  readonly problems: readonly AttachmentProblem[];
+}
+
+/** Keys of the contract (docs/attachment.md). */
+export const EXTERNAL_IDS = { mac: 'attached-mac', vni: 'dpu-vni', ips: 'dpu-ips' } as const;
+const ADDRESSES_MAX = 64;
+
+/** Reads the endpoints of a bridge. `knownVnis` are the VNIs of the networks that are configured here. */
+export function attachments(
+  ports: readonly PortFacts[],
+  configured: readonly ConfiguredPort[],
+  knownVnis: ReadonlySet<number>,
+): Attachments {
+  const endpoints: LocalEndpoint[] = [];
+  const problems: AttachmentProblem[] = [];
+  const byName = Map.groupBy(configured, (port) => port.name);
+  const owners = new Map<string, string>();
+  const sorted = [...ports].sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const port of sorted) {
+    const wanted = byName.get(port.name) ?? readExternalIds(port);
+    if (typeof wanted === 'string') {
+      problems.push({ port: port.name, message: wanted });
+      continue;
+    }
+    const vnis = new Set(wanted.map(({ vni }) => vni));
+    if (vnis.size > 1) {
+      problems.push({ port: port.name, message: `is in ${vnis.size} VNIs (${[...vnis].join(', ')}); a port has one` });
+      continue;
+    }
+    for (const { vni, mac, ips } of wanted) {
+      const owner = owners.get(`${vni}/${mac}`);
+      if (!knownVnis.has(vni)) {
+        problems.push({ port: port.name, message: `VNI ${vni} is no network that is configured here` });
+      } else if (owner !== undefined) {
+        problems.push({ port: port.name, message: `MAC ${formatMac(mac)} of VNI ${vni} belongs to ${owner} already` });
+      } else if (port.ofport !== undefined) {
+        owners.set(`${vni}/${mac}`, port.name);
+        endpoints.push({ port: port.name, ofport: port.ofport, vni, mac, ips });
+      } else {
+        problems.push({ port: port.name, message: 'has no ofport: Open vSwitch has not opened the interface' });
+      }
+    }
+  }
+  const present = new Set(ports.map(({ name }) => name));
+  for (const name of byName.keys()) {
+    if (!present.has(name)) problems.push({ port: name, message: 'is configured, but not on the bridge' });
+  }
+  return { endpoints, problems };
+}
+
+/** The endpoint that the ids describe; none when the port carries no id of ours; a text when they are wrong. */
+function readExternalIds(port: PortFacts): Omit<ConfiguredPort, 'name'>[] | string {
+  const vniText = port.externalIds.get(EXTERNAL_IDS.vni);
+  const macText = port.externalIds.get(EXTERNAL_IDS.mac);
+  if (vniText === undefined) return [];
+  const vni = /^\d{1,8}$/.test(vniText) ? asVni(Number(vniText)) : undefined;
+  if (vni === undefined) return `external_ids:${EXTERNAL_IDS.vni} is ${show(vniText)}, not 1..16777215`;
+  const mac = macText === undefined ? undefined : parseMac(macText);
+  if (mac === undefined) return `external_ids:${EXTERNAL_IDS.mac} is ${show(macText)}, not a MAC address`;
+  if (isMulticastMac(mac)) return `external_ids:${EXTERNAL_IDS.mac} is ${formatMac(mac)}, a multicast address`;
+  const ips: IpPrefix[] = [];
+  const texts = (port.externalIds.get(EXTERNAL_IDS.ips) ?? '').split(',').filter((text) => text.trim() !== '');
+  if (texts.length > ADDRESSES_MAX) return `external_ids:${EXTERNAL_IDS.ips} names more than ${ADDRESSES_MAX} addresses`;
+  for (const text of texts) {
+    const ip = parseIp(text.trim());
+    if (ip === undefined || !isSingleAddress(ip)) {
+      return `external_ids:${EXTERNAL_IDS.ips} holds ${show(text)}, not an IP address`;
+    }
+    ips.push(ip);
+  }
+  return [{ vni, mac, ips }];
+}
+
+function show(text: string | undefined): string {
+  return text === undefined ? 'missing' : JSON.stringify(text.slice(0, 40));
+}

@@ -1,0 +1,84 @@
+/**
+ * Changes into bundles. A change of rules is one atomic bundle; only a first sync, where nothing of ours is in the switch
+ * yet, is cut into chunks (the pipeline's end comes first, so a packet never meets a half-built path). A bundle that the
+ * switch refuses is sent again without the messages that it named, so one bad flow holds nobody else back.
+ */
+import { BaseError } from '../../base/error.ts';
+import type { OpenFlowConnection } from '../../openflow/client.ts';
+import type { OpenFlowError } from '../../openflow/errors.ts';
+import type { Change } from '../flow/diff.ts';
+
+/** A change that the switch would not take. */
+export interface RefusedChange {
+  readonly change: Change;
+  readonly error: OpenFlowError;
+}
+
+/** What a write did. */
+export interface WriteOutcome {
+  readonly refused: readonly RefusedChange[];
+  readonly bundles: number;
+}
+
+/** How a write is done. */
+export interface WriteOptions {
+  /** Most messages of one bundle; undefined for one bundle whatever its size. */
+  readonly chunkSize: number | undefined;
+  /** Called with the changes of each committed bundle, in order. */
+  readonly onCommitted: (changes: readonly Change[]) => void;
+  /** Called for each bundle that the switch refused. */
+  readonly onRefused: () => void;
+}
+
+/** Chunk of a first sync: 1,000 flows stall the switch's other connections by about 4 ms. */
+export const FIRST_SYNC_CHUNK = 1000;
+/** Bundles that may be refused in one write before it gives up; each names at least one message. */
+const REFUSALS_MAX = 64;
+
+/**
+ * Writes changes.
+ * @throws ConnectionError when the connection goes, with `details.outcomeUnknown`; OpenFlowError when a bundle fails
+ * without naming a message, or too many are refused. The caller then dumps before it writes again.
+ */
+export async function writeChanges(
+  connection: OpenFlowConnection,
+  changes: readonly Change[],
+  options: WriteOptions,
+): Promise<WriteOutcome> {
+  const refused: RefusedChange[] = [];
+  const size = options.chunkSize ?? Math.max(1, changes.length);
+  let bundles = 0;
+  for (let start = 0; start < changes.length; start += size) {
+    let pending = changes.slice(start, start + size);
+    while (pending.length > 0) {
+      const outcome = await connection.commitBundle(pending.map((change) => change.message));
+      bundles++;
+      if (outcome.committed) {
+        options.onCommitted(pending);
+        break;
+      }
+      options.onRefused();
+      const named = new Map(outcome.refused.map(({ index, error }) => [index, error]));
+      for (const [index, error] of named) {
+        const change = pending[index];
+        if (change !== undefined) refused.push({ change, error });
+      }
+      pending = pending.filter((_, index) => !named.has(index));
+      if (refused.length > 0 && bundles > REFUSALS_MAX) throw new TooManyRefusals(refused);
+    }
+  }
+  return { refused, bundles };
+}
+
+/** The switch refuses one bundle after another. */
+export class TooManyRefusals extends BaseError<'FLOW_REFUSED'> {
+  readonly refused: readonly RefusedChange[];
+  constructor(refused: readonly RefusedChange[]) {
+    super(`switch refused ${refused.length} messages in a row, last: ${refused.at(-1)?.error.message ?? ''}`, {
+      code: 'FLOW_REFUSED',
+      op: 'reconcile.write',
+      retryable: true,
+    });
+    this.refused = refused;
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * The loop that makes the switch hold what the configuration asks for. Level-triggered: a poke only says "look again".
+ * One pass at a time reads the whole snapshot, compiles what changed, compares the touched keys with the mirror and
+ * writes the difference. A dump replaces the mirror at the start, after every connect, after every uncertain outcome, and
+ * in the slow audit.
+ */
+import { EventEmitter } from 'node:events';
+import { toError } from '../../base/error.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { OpenFlowConnection } from '../../openflow/client.ts';
+import type { DesiredState } from '../flow/desired.ts';
+import { diff, fullScope, type Change } from '../flow/diff.ts';
+import type { Snapshot } from '../flow/model.ts';
+import { FIRST_SYNC_CHUNK, writeChanges, type RefusedChange } from './flow-writer.ts';
+import type { Mirror } from './mirror.ts';
+import { dumpMirror } from './switch-dump.ts';
+
+/** The stages of a pass that are timed. */
+export type Stage = 'compile' | 'dump' | 'diff' | 'write';
+
+/** What the reconciler tells the metrics. */
+export interface ReconcileObserver {
+  stage(stage: Stage, seconds: number): void;
+  committed(changes: readonly Change[]): void;
+  bundle(result: 'committed' | 'refused' | 'failed'): void;
+  eventToCommit(seconds: number): void;
+  driftRepaired(count: number): void;
+}
+
+/** What the reconciler works with. */
+export interface ReconcilerOptions {
+  readonly desired: DesiredState;
+  /** The present snapshot; undefined until every source has given its first complete one. */
+  readonly snapshot: () => Snapshot | undefined;
+  /** The present connection; undefined while there is none. */
+  readonly connection: () => OpenFlowConnection | undefined;
+  /** False while another agent holds the bridge's lock: nothing is written. */
+  readonly mayWrite: () => boolean;
+  readonly observer: ReconcileObserver;
+  readonly logger: Logger;
+  /** Wait after a poke, in which more pokes join. Milliseconds. */
+  readonly debounceMs?: number;
+  /** Period of the full audit. Milliseconds. */
+  readonly auditMs?: number;
+  /** Wait after a failed pass. Milliseconds. */
+  readonly retryMs?: number;
+  /** Clock in milliseconds. */
+  readonly now?: () => number;
+}
+
+/** Facts about the last complete pass. */
+export interface LastSync {
+  /** Wall clock, ISO 8601. */
+  readonly at: string;
+  readonly durationMs: number;
+  readonly flowMods: number;
+}
+
+/** The reconciler. Emits `synced` after each pass that left the switch as desired. */
+export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
+  readonly #options: Required<ReconcilerOptions>;
+  #mirror: Mirror | undefined;
+  #mirrorOf: OpenFlowConnection | undefined;
+  #auditDue = false;
+  readonly #dirtyFlows = new Set<string>();
+  readonly #dirtyGroups = new Set<number>();
+  /** Flow key -> the refused message and the error. A changed message is tried at once, an equal one at the next audit. */
+  readonly #refused = new Map<string, { readonly message: Uint8Array; readonly error: string }>();
+  #timer: NodeJS.Timeout | undefined;
+  #auditTimer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+  #again = false;
+  #closed = false;
+  #firstEventMs: number | undefined;
+  #lastSync: LastSync | undefined;
+
+  constructor(options: ReconcilerOptions) {
+    super();
+    this.#options = {
+      debounceMs: 3,
+      auditMs: 60_000,
+      retryMs: 1000,
+      now: () => performance.now(),
+      ...options,
+    };
+  }
+
+  /** The mirror while it is that of the present connection. */
+  get mirror(): Mirror | undefined {
+    const connection = this.#options.connection();
+    return connection !== undefined && connection === this.#mirrorOf ? this.#mirror : undefined;
+  }
+
+  /** Error text by flow key of what the switch refused. */
+  get refused(): ReadonlyMap<string, string> {
+    return new Map([...this.#refused].map(([key, { error }]) => [key, error]));
+  }
+
+  /** The last pass that left the switch as desired; undefined before the first. */
+  get lastSync(): LastSync | undefined {
+    return this.#lastSync;
+  }
+
+  /** Starts the audit clock and the first pass. */
+  start(): void {
+    this.#auditTimer = setInterval(() => this.audit(), this.#options.auditMs);
+    this.poke();
+  }
+
+  /** Stops after the pass that is under way. The flows stay. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#auditTimer);
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  /** Something may have changed. `eventMs` is when its cause was seen, by the reconciler's clock. */
+  poke(eventMs?: number): void {
+    if (this.#closed) return;
+    if (eventMs !== undefined) this.#firstEventMs = Math.min(this.#firstEventMs ?? eventMs, eventMs);
+    if (this.#running !== undefined) this.#again = true;
+    else this.#schedule(this.#options.debounceMs);
+  }
+
+  /** Compares everything with a fresh dump in the next pass, and tries again what the switch refused. */
+  audit(): void {
+    this.#auditDue = true;
+    this.#refused.clear();
+    this.poke();
+  }
+
+  #schedule(waitMs: number): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#running = this.#pass().finally(() => {
+        this.#running = undefined;
+        if (this.#closed || !this.#again) return;
+        this.#again = false;
+        this.#schedule(this.#options.debounceMs);
+      });
+    }, waitMs);
+  }
+
+  async #pass(): Promise<void> {
+    const startMs = this.#options.now();
+    const eventMs = this.#firstEventMs;
+    this.#firstEventMs = undefined;
+    const snapshot = this.#options.snapshot();
+    if (snapshot === undefined) return;
+    this.#compile(snapshot);
+    const connection = this.#options.connection();
+    if (connection === undefined || !this.#options.mayWrite()) return;
+    try {
+      const flowMods = await this.#sync(connection);
+      const endMs = this.#options.now();
+      if (eventMs !== undefined && flowMods > 0) {
+        this.#options.observer.eventToCommit((endMs - eventMs) / 1000);
+      }
+      this.#lastSync = { at: new Date().toISOString(), durationMs: endMs - startMs, flowMods };
+      this.emit('synced', this.#lastSync);
+    } catch (error) {
+      // Whatever went wrong, what the switch holds now is not known: the next pass dumps.
+      this.#mirror = undefined;
+      this.#options.observer.bundle('failed');
+      this.#options.logger.warn({ err: toError(error) }, 'pass failed, will look at the switch again');
+      if (!this.#closed) this.#schedule(this.#options.retryMs);
+    }
+  }
+
+  #compile(snapshot: Snapshot): void {
+    const change = this.#timed('compile', () => this.#options.desired.update(snapshot));
+    for (const key of change.dirtyFlows) this.#dirtyFlows.add(key);
+    for (const id of change.dirtyGroups) this.#dirtyGroups.add(id);
+  }
+
+  /** @returns the number of flow_mods and group_mods that were committed. */
+  async #sync(connection: OpenFlowConnection): Promise<number> {
+    const { desired } = this.#options;
+    const auditing = this.#auditDue;
+    const known = this.mirror;
+    let scope;
+    let mirror = known;
+    if (mirror === undefined || auditing) {
+      mirror = await this.#timedAsync('dump', () => dumpMirror(connection));
+      this.#mirror = mirror;
+      this.#mirrorOf = connection;
+      this.#auditDue = false;
+      scope = fullScope(desired, mirror);
+    } else {
+      scope = { flows: new Set(this.#dirtyFlows), groups: new Set(this.#dirtyGroups) };
+    }
+    const expected = new Set(this.#dirtyFlows);
+    this.#dirtyFlows.clear();
+    this.#dirtyGroups.clear();
+    const target = mirror;
+    const changes = this.#timed('diff', () => diff(desired, target, scope)).filter((change) => !this.#isRefused(change));
+    if (changes.length === 0) return 0;
+    if (known !== undefined && auditing) this.#countDrift(changes, expected);
+
+    let committed = 0;
+    const outcome = await this.#timedAsync('write', () =>
+      writeChanges(connection, changes, {
+        chunkSize: target.flowCount === 0 ? FIRST_SYNC_CHUNK : undefined,
+        onCommitted: (done) => {
+          committed += done.length;
+          target.apply(done);
+          this.#options.observer.bundle('committed');
+          this.#options.observer.committed(done);
+        },
+        onRefused: () => this.#options.observer.bundle('refused'),
+      }),
+    );
+    for (const refusal of outcome.refused) this.#noteRefusal(refusal);
+    return committed;
+  }
+
+  #countDrift(changes: readonly Change[], expected: ReadonlySet<string>): void {
+    const drift = changes.filter((change) => 'flow' in change && !expected.has(change.flow.key)).length;
+    if (drift === 0) return;
+    this.#options.observer.driftRepaired(drift);
+    this.#options.logger.warn({ flows: drift }, 'flows differed from what was installed, repairing');
+  }
+
+  #isRefused(change: Change): boolean {
+    if (change.kind !== 'add' && change.kind !== 'modify') return false;
+    const refusal = this.#refused.get(change.flow.key);
+    if (refusal === undefined) return false;
+    if (refusal.message === change.message) return true;
+    this.#refused.delete(change.flow.key);
+    return false;
+  }
+
+  #noteRefusal({ change, error }: RefusedChange): void {
+    const fields = { err: error, ...('owner' in change ? { owner: change.owner } : {}) };
+    this.#options.logger.error(fields, 'switch refused a message');
+    if (change.kind !== 'add' && change.kind !== 'modify') return;
+    this.#refused.set(change.flow.key, { message: change.message, error: `${error.code}: ${error.message}` });
+  }
+
+  #timed<T>(stage: Stage, work: () => T): T {
+    const start = this.#options.now();
+    const result = work();
+    this.#options.observer.stage(stage, (this.#options.now() - start) / 1000);
+    return result;
+  }
+
+  async #timedAsync<T>(stage: Stage, work: () => Promise<T>): Promise<T> {
+    const start = this.#options.now();
+    const result = await work();
+    this.#options.observer.stage(stage, (this.#options.now() - start) / 1000);
+    return result;
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * The state of each rule entry: accepted or not, in the switch or not, and why. Derived from the desired state, the mirror
+ * and the refusals; nothing is remembered here.
+ */
+import type { DesiredState } from '../flow/desired.ts';
+import type { ActualState } from '../flow/diff.ts';
+import type { CompiledEntry } from '../flow/rule-flows.ts';
+
+/** One row of `/rules`, counters apart. */
+export interface RuleStatus {
+  readonly namespace: string;
+  readonly name: string;
+  readonly rule: string;
+  readonly accepted: boolean;
+  readonly programmed: boolean;
+  /** Empty when accepted and programmed. */
+  readonly reason: string;
+  readonly message: string;
+  /** Number of flows in the switch. */
+  readonly flows: number;
+  readonly cookie: bigint;
+}
+
+/** States of a rule that metrics count. */
+export type RuleState = 'programmed' | 'pending' | 'refused';
+
+/** The state of a status for metrics: `refused` when not accepted or refused by the switch. */
+export function ruleState(status: RuleStatus): RuleState {
+  if (status.programmed) return 'programmed';
+  return !status.accepted || status.reason === 'SwitchRefused' ? 'refused' : 'pending';
+}
+
+/** What {@link ruleStatus} judges by. */
+export interface RuleStatusContext {
+  readonly desired: DesiredState;
+  /** Undefined while the switch cannot be reached. */
+  readonly actual: ActualState | undefined;
+  /** Error text by flow key, for flows that the switch refused. */
+  readonly refused: ReadonlyMap<string, string>;
+}
+
+/** The status of one entry. */
+export function ruleStatus(entry: CompiledEntry, context: RuleStatusContext): RuleStatus {
+  const { namespace, name, rule, cookie } = entry;
+  const row = (
+    accepted: boolean,
+    programmed: boolean,
+    reason: string,
+    message: string,
+    flows: number,
+  ): RuleStatus => ({ namespace, name, rule, accepted, programmed, reason, message, flows, cookie });
+  if (entry.refusal !== undefined) {
+    return row(false, false, entry.refusal.reason, entry.refusal.message, 0);
+  }
+  const { actual } = context;
+  if (actual === undefined) {
+    return row(true, false, 'SwitchDown', 'no connection to the switch; its flows stay as they are', 0);
+  }
+  let installed = 0;
+  let refusal: string | undefined;
+  for (const flow of entry.flows) {
+    refusal ??= context.refused.get(flow.key);
+    const have = actual.flow(flow.key);
+    if (have !== undefined && have.cookie === flow.cookie) installed++;
+  }
+  if (refusal !== undefined) return row(true, false, 'SwitchRefused', refusal, installed);
+  const winner = context.desired.shadowedBy(entry);
+  if (winner !== undefined) {
+    return row(false, false, 'Shadowed', `an equal match at equal rank belongs to ${winner}`, installed);
+  }
+  if (installed < entry.flows.length) {
+    return row(true, false, 'Pending', `${installed} of ${entry.flows.length} flows in the switch`, installed);
+  }
+  return row(true, true, '', '', installed);
+}

@@ -1,0 +1,38 @@
+/**
+ * Reads what the switch holds: flows and groups into a mirror, or flows with their counters for people. The dump is the
+ * truth; nothing here changes the switch.
+ */
+import { encodedFlowFromDump } from '../../openflow/flow.ts';
+import { decodeFlowStats, encodeFlowStatsRequest, type FlowStats } from '../../openflow/flow-stats.ts';
+import { decodeGroupDesc } from '../../openflow/group-mod.ts';
+import type { OpenFlowConnection } from '../../openflow/client.ts';
+import { OFPMP } from '../../openflow/ofp13.ts';
+import { COOKIE_OWNER, COOKIE_OWNER_MASK } from '../flow/cookie.ts';
+import { Mirror } from './mirror.ts';
+
+/** Dumps all flows and groups into a new mirror. */
+export async function dumpMirror(connection: OpenFlowConnection): Promise<Mirror> {
+  const mirror = new Mirror();
+  await connection.multipart(OFPMP.FLOW, encodeFlowStatsRequest({}), (part) =>
+    decodeFlowStats(part, (stats) =>
+      mirror.addDumpedFlow(
+        encodedFlowFromDump(stats.tableId, stats.priority, stats.cookie, stats.match, stats.instructions),
+      ),
+    ),
+  );
+  await connection.multipart(OFPMP.GROUP_DESC, new Uint8Array(0), (part) =>
+    decodeGroupDesc(part, ({ groupId, buckets }) => mirror.addDumpedGroup(groupId, buckets)),
+  );
+  return mirror;
+}
+
+/** Visits our flows with their counters. */
+export async function visitOwnFlows(
+  connection: OpenFlowConnection,
+  visit: (stats: FlowStats) => void,
+  tableId?: number,
+): Promise<void> {
+  const filter = { cookie: COOKIE_OWNER, cookieMask: COOKIE_OWNER_MASK };
+  const body = encodeFlowStatsRequest(tableId === undefined ? filter : { ...filter, tableId });
+  await connection.multipart(OFPMP.FLOW, body, (part) => decodeFlowStats(part, visit));
+}
