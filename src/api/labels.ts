@@ -1,0 +1,13 @@
+/**
+ * Names that the agent, the hub and the cluster must spell alike: API group and version, labels, annotations, finalizers
+ * and field managers. Strings only.
+ */
+
+/** API group of every custom resource of this product. */
+export const GROUP = 'dpu.network';
+/** The one served version. */
+export const VERSION = 'v1alpha1';
+/** `apiVersion` of every object. */
+export const API_VERSION = `${GROUP}/${VERSION}`;
+/** Label that Kubernetes puts on every namespace with the namespace's own name. */
+export const NAMESPACE_NAME_LABEL = 'kubernetes.io/metadata.name';
