@@ -126,19 +126,17 @@ restore_policy() {
 
 # invoke-rc.d asks this script before it starts a service; 101 means "not allowed".
 forbid_services() {
-  local kept=none
-  # Ours, left by a set-up that was killed: not worth keeping.
+  local kept=$POLICY.before-dpu-agent
+  # Ours, left by a set-up that was killed: what it had put aside is what counts.
   if grep -qs "$POLICY_MARK" $POLICY; then rm -f $POLICY; fi
-  if [ -e $POLICY ]; then
-    kept=$POLICY.before-dpu-agent
-    mv $POLICY "$kept"
-  fi
-  policy_saved=$kept
+  if [ -e $POLICY ]; then mv $POLICY "$kept"; fi
+  if [ -e "$kept" ]; then policy_saved=$kept; else policy_saved=none; fi
   printf '#!/bin/sh\n# %s\nexit 101\n' "$POLICY_MARK" >$POLICY
   chmod 755 $POLICY
 }
 
-apt_install() { DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" </dev/null >&2; }
+# apt_get ARG...: what it prints is kept in $apt_log and shown only when all has failed.
+apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends "$@" </dev/null >>"$apt_log" 2>&1; }
 
 setup_debian() {
   local missing
@@ -153,9 +151,17 @@ setup_debian() {
   trap 'exit 143' TERM
   forbid_services
   # The package lists may be empty (fresh image) or too old to name a file that still exists.
+  apt_log=$(mktemp)
   # shellcheck disable=SC2086
-  apt_install $missing || { say "apt-get update, then once more"; apt-get update -q </dev/null >&2 && apt_install $missing; } ||
-    die "apt-get could not install: ${missing% }"
+  if ! apt_get install $missing; then
+    say "apt-get update, then once more"
+    # shellcheck disable=SC2086
+    if ! { apt_get update && apt_get install $missing; }; then
+      tail -n 20 "$apt_log" >&2
+      die "apt-get could not install ${missing% } (above; all of it in $apt_log)"
+    fi
+  fi
+  rm -f "$apt_log"
   restore_policy
   missing=$(missing_of "$@")
   [ -z "$missing" ] || die "still missing after the installation: ${missing% }"
