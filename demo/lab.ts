@@ -136,8 +136,9 @@ export class TwoDpuLab {
       const dir = join(tmpdir(), name);
       const record = await readRecord(dir);
       if (record === undefined || record.kept) continue;
-      if ((await startTime(record.owner.pid)) !== record.owner.startTime)
-        await TwoDpuLab.downDir(dir);
+      const alive = (await startTime(record.owner.pid)) === record.owner.startTime;
+      // Somebody else may be sweeping the same lab.
+      if (!alive) await TwoDpuLab.downDir(dir).catch(() => {});
     }
   }
 
