@@ -1,0 +1,225 @@
+/**
+ * The schema of `agent.yaml`: keys, defaults and what each accepts. One source of validation and of
+ * docs/reference/config.md. Addresses, MACs and VNIs leave it parsed. What one key alone cannot say is in config-check.ts.
+ */
+import { z } from 'zod';
+import { defaultActionSchema, unknownUnicastSchema } from '../api/dpu-network.ts';
+import {
+  addressText,
+  dnsLabel,
+  dnsSubdomain,
+  portName,
+  prefixText,
+  unicastMacText,
+  vniNumber,
+} from '../api/field.ts';
+import { accepts } from '../api/schema-problem.ts';
+import { parseVniRange } from '../api/vni-range.ts';
+import { parseIp, parseMac, parsePrefix } from '../base/address.ts';
+import { asVni } from '../base/brand.ts';
+import { parseListen } from './listen-address.ts';
+
+const PATH_MAX = 4096;
+const LIST_MAX = 65_536;
+
+const address = addressText.transform((text) => parseIp(text) ?? z.NEVER);
+const prefix = prefixText.transform((text) => parsePrefix(text) ?? z.NEVER);
+const mac = unicastMacText.transform((text) => parseMac(text) ?? z.NEVER);
+const vni = vniNumber.transform((value) => asVni(value) ?? z.NEVER);
+
+function absolutePath(example: string): z.ZodString {
+  const says = accepts(`an absolute path such as ${example}`);
+  return z
+    .string(says)
+    .max(PATH_MAX, says)
+    .regex(/^\/[^\0]*$/, says);
+}
+
+const DATABASE = accepts('unix: and an absolute path, such as unix:/var/run/openvswitch/db.sock');
+const LISTEN = accepts(
+  'an address of this machine and a port such as 127.0.0.1:9464 or [::1]:9464 (no wildcard), or "off"',
+);
+const VNI_RANGE = accepts('a VNI such as 42 or a range such as "1000-1999", within 1..16777215');
+const SERVER = accepts('a URL such as https://10.100.2.10:6443');
+/** IFNAMSIZ of Linux is 16, with the closing zero. */
+const INTERFACE = accepts(
+  'the name of a network interface: at most 15 characters, no / and no blank',
+);
+
+/** Name of a network interface of Linux. */
+export const interfaceName = z.string(INTERFACE).regex(/^[^\s/\0]{1,15}$/, INTERFACE);
+/** Name of the integration bridge, which is a network interface too. */
+export const bridgeName = z.string(INTERFACE).regex(/^[^\s/\0]{1,15}$/, INTERFACE);
+/** One address, parsed. */
+export const addressField = address;
+/** URL of an API server. */
+export const serverUrl = z
+  .string(SERVER)
+  .max(2048, SERVER)
+  .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), SERVER);
+
+const endpointSchema = z.strictObject({
+  vni: vni.describe("VXLAN network identifier of the endpoint; must be the customer's."),
+  mac: mac.describe('MAC address of the endpoint.'),
+  ips: z.array(address).max(64).default([]).describe('Addresses of the endpoint.'),
+});
+
+const networkSchema = z.strictObject({
+  vni: vni.describe("VXLAN network identifier; must be the customer's."),
+  name: dnsSubdomain.describe('Name by which rules refer to the network (networkRef).'),
+  namespaces: z
+    .array(dnsLabel)
+    .max(LIST_MAX)
+    .default([])
+    .describe('Namespaces whose rules may name this network.'),
+  subnets: z.array(prefix).max(64).default([]).describe('Prefixes in use in this network.'),
+  defaultAction: defaultActionSchema,
+  unknownUnicast: unknownUnicastSchema,
+});
+
+const namespaces = z.array(dnsLabel).max(LIST_MAX).default([]);
+
+/** Schema of the whole file. */
+export const agentConfigSchema = z.strictObject({
+  node: dnsSubdomain.describe('Name of this DPU: logs, metrics and objects carry it.'),
+  ovs: z
+    .strictObject({
+      database: z
+        .string(DATABASE)
+        .max(PATH_MAX, DATABASE)
+        .regex(/^unix:\/[^\0]+$/, DATABASE)
+        .default('unix:/var/run/openvswitch/db.sock')
+        .describe('Socket of ovsdb-server.'),
+      rundir: absolutePath('/var/run/openvswitch')
+        .default('/var/run/openvswitch')
+        .describe('Directory with the sockets of ovs-vswitchd.'),
+      bridge: bridgeName
+        .default('br-int')
+        .describe(
+          'Integration bridge; made when it is missing, never deleted. Environment: OVS_BRIDGE.',
+        ),
+      datapathType: z
+        .enum(['system', 'netdev'])
+        .default('system')
+        .describe('system is the kernel (and its offload), netdev the userspace datapath.'),
+    })
+    .prefault({})
+    .describe('The local Open vSwitch.'),
+  rules: z
+    .strictObject({
+      source: z.literal('directory').default('directory').describe('Where rules come from.'),
+      path: absolutePath('/etc/dpu-agent/rules.d')
+        .default('/etc/dpu-agent/rules.d')
+        .describe('Directory with *.yaml, *.yml and *.json files.'),
+    })
+    .prefault({})
+    .describe('Source of DPURule and DPUNetwork objects.'),
+  state: absolutePath('/var/lib/dpu-agent')
+    .default('/var/lib/dpu-agent')
+    .describe('Directory for what must outlive a restart.'),
+  customer: z
+    .strictObject({
+      name: dnsSubdomain.describe('Name of the customer that this DPU serves.'),
+      vnis: z
+        .array(
+          z
+            .custom<number | string>((value) => parseVniRange(value) !== undefined, VNI_RANGE)
+            .meta({ type: 'string', pattern: '^[0-9]{1,8}(-[0-9]{1,8})?$' })
+            .transform((value) => parseVniRange(value) ?? z.NEVER),
+        )
+        .min(1)
+        .max(1024)
+        .describe("VNIs and ranges of VNIs that are the customer's. No rule can name another."),
+    })
+    .describe('Whose DPU this is.'),
+  tiers: z
+    .strictObject({
+      platform: namespaces.describe('Namespaces whose rules may use tier platform.'),
+      admin: namespaces.describe('Namespaces whose rules may use tier admin.'),
+    })
+    .prefault({})
+    .describe("Who may use the tiers that come before the tenants'."),
+  vtep: z
+    .strictObject({
+      ip: address.optional().describe('The address itself. Environment: VTEP_LOCAL_IP.'),
+      interface: interfaceName
+        .optional()
+        .describe('Interface whose first global address it is. Environment: VXLAN_DEVICE.'),
+      cidr: prefix.optional().describe('Prefix that holds the one address of this machine to use.'),
+    })
+    .optional()
+    .describe(
+      'Local VXLAN endpoint: exactly one of ip, interface and cidr. VTEP_LOCAL_IP replaces all of it; VXLAN_DEVICE does unless VTEP_LOCAL_IP is set too.',
+    ),
+  peers: z
+    .array(
+      z.strictObject({
+        vtep: address.describe('VTEP address of the other DPU.'),
+        endpoints: z
+          .array(endpointSchema)
+          .max(LIST_MAX)
+          .default([])
+          .describe('Endpoints behind it.'),
+      }),
+    )
+    .max(LIST_MAX)
+    .default([])
+    .describe('Other DPUs and the endpoints behind them.'),
+  networks: z
+    .array(networkSchema)
+    .max(LIST_MAX)
+    .default([])
+    .describe(
+      'Networks; one that is given here wins over a DPUNetwork object with its VNI or name.',
+    ),
+  ports: z
+    .array(
+      z.strictObject({
+        name: portName.describe('Name of the OVS port.'),
+        ...endpointSchema.shape,
+      }),
+    )
+    .max(LIST_MAX)
+    .default([])
+    .describe('Local endpoints whose ports carry no external_ids.'),
+  debug: z
+    .strictObject({
+      socket: absolutePath('/run/dpu-agent/debug.sock')
+        .default('/run/dpu-agent/debug.sock')
+        .describe('Unix socket that dpuctl talks to.'),
+    })
+    .prefault({})
+    .describe('Debug socket.'),
+  metrics: z
+    .strictObject({
+      listen: z
+        .string(LISTEN)
+        .max(64, LISTEN)
+        .refine((text) => parseListen(text) !== undefined, LISTEN)
+        .transform((text) => parseListen(text) ?? z.NEVER)
+        .prefault('127.0.0.1:9464')
+        .describe('Address and port of the metrics, or "off". Never the VTEP\'s address.'),
+    })
+    .prefault({})
+    .describe('Prometheus metrics.'),
+  log: z
+    .strictObject({
+      level: z
+        .enum(['trace', 'debug', 'info', 'warn', 'error'])
+        .default('info')
+        .describe('Least important lines that are written.'),
+    })
+    .prefault({})
+    .describe('Log.'),
+  kubernetes: z
+    .strictObject({
+      apiServer: serverUrl
+        .optional()
+        .describe("API server of the customer's cluster. Environment: KUBE_API_SERVER."),
+    })
+    .prefault({})
+    .describe("The customer's cluster."),
+});
+
+/** The file's content with defaults, before cross-checks and environment. */
+export type ParsedConfig = z.output<typeof agentConfigSchema>;

@@ -1,0 +1,74 @@
+/**
+ * The form of a configuration that has been read and checked. Interfaces only; config.ts is where to import them from.
+ */
+import type { DefaultAction, UnknownUnicast } from '../api/dpu-network.ts';
+import type { VniRange } from '../api/vni-range.ts';
+import type { IpPrefix } from '../base/address.ts';
+import type { Vni } from '../base/brand.ts';
+import type { ListenAddress } from './listen-address.ts';
+
+/** An endpoint: who has which addresses in which network. */
+export interface EndpointConfig {
+  readonly vni: Vni;
+  /** 48 bits, unicast. */
+  readonly mac: bigint;
+  /** Single addresses. */
+  readonly ips: readonly IpPrefix[];
+}
+
+/** Another DPU. */
+export interface PeerConfig {
+  /** A single address. */
+  readonly vtep: IpPrefix;
+  readonly endpoints: readonly EndpointConfig[];
+}
+
+/** A network that the configuration defines. */
+export interface NetworkConfig {
+  readonly vni: Vni;
+  readonly name: string;
+  readonly namespaces: readonly string[];
+  readonly subnets: readonly IpPrefix[];
+  readonly defaultAction: { readonly ingress: DefaultAction; readonly egress: DefaultAction };
+  readonly unknownUnicast: UnknownUnicast;
+}
+
+/** A local endpoint whose OVS port carries no external_ids. */
+export interface PortConfig extends EndpointConfig {
+  /** Name of the OVS port. */
+  readonly name: string;
+}
+
+/** How the local VTEP address is found; an agent with `interface` or `cidr` looks it up when it starts. */
+export type VtepConfig =
+  { readonly ip: IpPrefix } | { readonly interface: string } | { readonly cidr: IpPrefix };
+
+/** Namespaces that may use the tiers before the tenants'. */
+export interface TierConfig {
+  readonly platform: readonly string[];
+  readonly admin: readonly string[];
+}
+
+/** The whole configuration. */
+export interface AgentConfig {
+  readonly node: string;
+  readonly ovs: {
+    /** `unix:` and a path. */
+    readonly database: string;
+    readonly rundir: string;
+    readonly bridge: string;
+    readonly datapathType: 'system' | 'netdev';
+  };
+  readonly rules: { readonly source: 'directory'; readonly path: string };
+  readonly state: string;
+  readonly customer: { readonly name: string; readonly vnis: readonly VniRange[] };
+  readonly tiers: TierConfig;
+  readonly vtep: VtepConfig;
+  readonly peers: readonly PeerConfig[];
+  readonly networks: readonly NetworkConfig[];
+  readonly ports: readonly PortConfig[];
+  readonly debug: { readonly socket: string };
+  readonly metrics: { readonly listen: ListenAddress | 'off' };
+  readonly log: { readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' };
+  readonly kubernetes: { readonly apiServer?: string };
+}
