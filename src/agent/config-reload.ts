@@ -29,5 +29,9 @@ export function reloadConfig(current: AgentConfig, next: AgentConfig): ReloadedC
 }
 
 function text(value: unknown): string {
-  return JSON.stringify(value, (_key, part: unknown) => (typeof part === 'bigint' ? part.toString() : part)) ?? '';
+  return (
+    JSON.stringify(value, (_key, part: unknown) =>
+      typeof part === 'bigint' ? part.toString() : part,
+    ) ?? ''
+  );
 }

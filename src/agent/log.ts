@@ -7,7 +7,13 @@ import type { Logger } from '../base/logger.ts';
 /** Levels that the configuration accepts. */
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
-const REDACTED_PATHS = ['*.token', '*.secret', '*.password', '*.kubeconfig', 'headers.authorization'];
+const REDACTED_PATHS = [
+  '*.token',
+  '*.secret',
+  '*.password',
+  '*.kubeconfig',
+  'headers.authorization',
+];
 
 /** Makes the logger of the process; it writes to standard output. */
 export function makeLogger(level: LogLevel, node: string): Logger {

@@ -25,7 +25,10 @@ export interface Counters {
 const TIER_TABLES: ReadonlySet<number> = new Set(
   [EGRESS_CHAIN, INGRESS_CHAIN].flatMap((chain) => chain.tiers.map((tier) => Number(tier.id))),
 );
-const VERDICT_TABLES: ReadonlySet<number> = new Set<number>([EGRESS_CHAIN.verdict.id, INGRESS_CHAIN.verdict.id]);
+const VERDICT_TABLES: ReadonlySet<number> = new Set<number>([
+  EGRESS_CHAIN.verdict.id,
+  INGRESS_CHAIN.verdict.id,
+]);
 
 /** Adds up counters as flows are visited. Pure. */
 export class CounterSum implements Counters {

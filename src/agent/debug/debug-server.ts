@@ -67,11 +67,15 @@ export class DebugServer {
   async #listen(start: (done: () => void) => void, place: string): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const fail = (error: Error): void =>
-        reject(new ConfigError(place, [{ path: '', message: `cannot listen: ${error.message}` }], error));
+        reject(
+          new ConfigError(place, [{ path: '', message: `cannot listen: ${error.message}` }], error),
+        );
       this.#server.once('error', fail);
       start(() => {
         this.#server.off('error', fail);
-        this.#server.on('error', (error) => this.#logger.error({ err: error, place }, 'debug server failed'));
+        this.#server.on('error', (error) =>
+          this.#logger.error({ err: error, place }, 'debug server failed'),
+        );
         resolve();
       });
     });
@@ -82,7 +86,10 @@ export class DebugServer {
       const url = new URL(request.url ?? '/', 'http://agent');
       const route = this.#routes.get(url.pathname);
       if (request.method !== 'GET') {
-        send(response, { status: 405, body: { error: `${request.method} is not allowed: this socket is read-only` } });
+        send(response, {
+          status: 405,
+          body: { error: `${request.method} is not allowed: this socket is read-only` },
+        });
       } else if (route === undefined) {
         const paths = [...this.#routes.keys()];
         send(response, { status: 404, body: { error: `no ${url.pathname}`, paths } });
@@ -97,8 +104,10 @@ export class DebugServer {
 }
 
 function send(response: ServerResponse, answer: DebugAnswer): void {
-  const text = typeof answer.body === 'string' ? answer.body : `${JSON.stringify(answer.body, jsonValue)}\n`;
-  const contentType = answer.contentType ?? (typeof answer.body === 'string' ? 'text/plain' : 'application/json');
+  const text =
+    typeof answer.body === 'string' ? answer.body : `${JSON.stringify(answer.body, jsonValue)}\n`;
+  const contentType =
+    answer.contentType ?? (typeof answer.body === 'string' ? 'text/plain' : 'application/json');
   response.writeHead(answer.status ?? 200, {
     'content-type': contentType,
     'content-length': Buffer.byteLength(text),
@@ -112,7 +121,8 @@ function jsonValue(_key: string, value: unknown): unknown {
 }
 
 async function prepareSocketPlace(path: string): Promise<void> {
-  const refuse = (message: string): ConfigError => new ConfigError(path, [{ path: 'debug.socket', message }]);
+  const refuse = (message: string): ConfigError =>
+    new ConfigError(path, [{ path: 'debug.socket', message }]);
   const directory = dirname(path);
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const place = await lstat(directory);
@@ -122,8 +132,10 @@ async function prepareSocketPlace(path: string): Promise<void> {
   }
   const present = await lstat(path).catch(() => undefined);
   if (present === undefined) return;
-  if (!present.isSocket()) throw refuse('there is a file of another kind; remove it or choose another path');
-  if (await answers(path)) throw refuse('another process listens there; stop it or choose another path');
+  if (!present.isSocket())
+    throw refuse('there is a file of another kind; remove it or choose another path');
+  if (await answers(path))
+    throw refuse('another process listens there; stop it or choose another path');
   await unlink(path);
 }
 

@@ -56,7 +56,9 @@ export function isOwnCookie(cookie: bigint): boolean {
  * deleted and made again. `salt` gives another value where two names collide.
  */
 export function hashName(name: string, salt = 0): bigint {
-  const digest = createHash('sha256').update(salt === 0 ? name : `${name}\0${salt}`).digest();
+  const digest = createHash('sha256')
+    .update(salt === 0 ? name : `${name}\0${salt}`)
+    .digest();
   return BigInt(digest.readUIntBE(0, 5));
 }
 

@@ -138,7 +138,8 @@ export class DesiredState {
       for (const name of names) if (!old.includes(name)) note(this.#ids.add(name));
     }
     for (const [key, rule] of this.#rules) {
-      if (!present.has(key)) for (const name of entryNames(rule.object)) note(this.#ids.delete(name));
+      if (!present.has(key))
+        for (const name of entryNames(rule.object)) note(this.#ids.delete(name));
     }
     return displaced;
   }
@@ -237,7 +238,9 @@ function sameVerdicts(a: readonly EntryVerdict[], b: readonly EntryVerdict[]): b
     a.every((verdict, index) => {
       const other = b[index];
       return (
-        verdict.vni === other?.vni && verdict.reason === other?.reason && verdict.message === other?.message
+        verdict.vni === other?.vni &&
+        verdict.reason === other?.reason &&
+        verdict.message === other?.message
       );
     })
   );

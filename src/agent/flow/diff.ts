@@ -4,7 +4,11 @@
  */
 import { encodeFlowDelete } from '../../openflow/flow-mod.ts';
 import { sameActions, type EncodedFlow } from '../../openflow/flow.ts';
-import { encodeGroupDelete, encodeGroupModify, type EncodedGroup } from '../../openflow/group-mod.ts';
+import {
+  encodeGroupDelete,
+  encodeGroupModify,
+  type EncodedGroup,
+} from '../../openflow/group-mod.ts';
 import type { DesiredState } from './desired.ts';
 
 /** The switch as far as it is ours. */
@@ -17,10 +21,24 @@ export interface ActualState {
 
 /** One message with what it does, so that an answer can be attributed and the mirror brought up to date. */
 export type Change =
-  | { readonly kind: 'add'; readonly message: Uint8Array; readonly flow: EncodedFlow; readonly owner: string }
-  | { readonly kind: 'modify'; readonly message: Uint8Array; readonly flow: EncodedFlow; readonly owner: string }
+  | {
+      readonly kind: 'add';
+      readonly message: Uint8Array;
+      readonly flow: EncodedFlow;
+      readonly owner: string;
+    }
+  | {
+      readonly kind: 'modify';
+      readonly message: Uint8Array;
+      readonly flow: EncodedFlow;
+      readonly owner: string;
+    }
   | { readonly kind: 'delete'; readonly message: Uint8Array; readonly flow: EncodedFlow }
-  | { readonly kind: 'group_add' | 'group_modify'; readonly message: Uint8Array; readonly group: EncodedGroup }
+  | {
+      readonly kind: 'group_add' | 'group_modify';
+      readonly message: Uint8Array;
+      readonly group: EncodedGroup;
+    }
   | { readonly kind: 'group_delete'; readonly message: Uint8Array; readonly groupId: number };
 
 /** The keys to compare. */
@@ -65,7 +83,8 @@ export function diff(desired: DesiredState, actual: ActualState, scope: DiffScop
     const want = desired.flow(key);
     const have = actual.flow(key);
     if (want === undefined) {
-      if (have !== undefined) deletes.push({ kind: 'delete', message: encodeFlowDelete(have), flow: have });
+      if (have !== undefined)
+        deletes.push({ kind: 'delete', message: encodeFlowDelete(have), flow: have });
     } else if (have === undefined || !sameActions(want.flow, have)) {
       const kind = have === undefined ? 'add' : 'modify';
       adds.push({ kind, message: want.flow.message, flow: want.flow, owner: want.owner });

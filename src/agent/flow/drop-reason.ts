@@ -7,19 +7,22 @@ import { hashName, makeCookie } from './cookie.ts';
 /** Reason -> what it means to an operator. */
 export const DROP_REASONS = {
   UnknownPort: 'came in on a port that is no endpoint',
-  UnknownPeer: 'came through the tunnel from an address that is no peer, or was not sent to our VTEP',
+  UnknownPeer:
+    'came through the tunnel from an address that is no peer, or was not sent to our VTEP',
   UnknownVni: 'came through the tunnel with a VNI that is not configured here',
   VlanTagged: 'an endpoint sent an 802.1Q frame',
   MulticastSource: 'the source MAC is a multicast address',
   DhcpServer: 'an endpoint answered as a DHCP server',
   RouterAdvertisement: 'an endpoint sent an IPv6 router advertisement',
   SpoofedSource: 'the source MAC or IP address is not that of the port',
-  RemoteSpoof: 'came through the tunnel with the MAC of a local endpoint, or of one behind another peer',
+  RemoteSpoof:
+    'came through the tunnel with the MAC of a local endpoint, or of one behind another peer',
   UnknownEtherType: 'neither IPv4, IPv6 nor ARP',
   UnknownClass: 'lost its source class: a fault of the pipeline',
   NotLocal: 'came through the tunnel for a MAC that is not here: never sent back to the tunnel',
   UnknownUnicast: 'the destination MAC is no known endpoint of the network',
-  UnicastInMulticast: 'a unicast IP destination inside a multicast frame, which would slip past policy',
+  UnicastInMulticast:
+    'a unicast IP destination inside a multicast frame, which would slip past policy',
   Fragment: 'a later fragment that no allow rule covers, in a network that denies by default',
   NoVerdict: 'no rule and no default action decided: a fault of the pipeline',
   NoOutput: 'reached the output without a port: a fault of the pipeline',

@@ -33,7 +33,13 @@ export class FlowList {
   }
 
   /** Applies `actions`, then goes on in table `to` where one is given. */
-  add(table: PipelineTable, priority: number, match: Match, actions: readonly Action[], to?: PipelineTable): void {
+  add(
+    table: PipelineTable,
+    priority: number,
+    match: Match,
+    actions: readonly Action[],
+    to?: PipelineTable,
+  ): void {
     this.#push(this.#cookie, table, priority, match, actions, to);
   }
 

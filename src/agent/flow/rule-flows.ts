@@ -1,7 +1,7 @@
 /**
  * One DPURule as flows: rank inside its tier, both directions, verdicts. Pure: the same rule and ids give the same bytes.
  */
-import { TIERS, type DpuRule, type DpuRuleEntry } from '../../api/dpu-rule.ts';
+import { TIERS, type DpuRule, type RuleEntry } from '../../api/dpu-rule.ts';
 import { encodeFlow, type EncodedFlow } from '../../openflow/flow.ts';
 import type { Match } from '../../openflow/match.ts';
 import { makeCookie } from './cookie.ts';
@@ -32,7 +32,7 @@ const CLASS_STEP = 2;
 const VERDICT_PRIORITY = 100;
 
 /** OpenFlow priority of a rule inside its tier's table. `priority` is 0..1000, lower first. */
-export function rankOf(priority: number, action: DpuRuleEntry['action']): number {
+export function rankOf(priority: number, action: RuleEntry['action']): number {
   return TIER_PRIORITY_TOP - PRIORITY_STEP * priority - CLASS_STEP * ACTION_CLASS[action];
 }
 
@@ -71,7 +71,10 @@ export function compileRule(
       return refuse('Unsupported', `${alternatives.field}: ${alternatives.why}`);
     }
     if (alternatives.length === 0) {
-      return refuse('Invalid', 'match: no packet can match, since its parts name different address families');
+      return refuse(
+        'Invalid',
+        'match: no packet can match, since its parts name different address families',
+      );
     }
     const network = matchVni(verdict.vni);
     const priority = rankOf(entry.priority ?? object.spec.priority, entry.action);
@@ -83,7 +86,13 @@ export function compileRule(
       const push = (match: Match): void => {
         const full = [network, ...match];
         flows.push(
-          encodeFlow({ tableId: table.id, priority, cookie: base.cookie, match: full, instructions: decide }),
+          encodeFlow({
+            tableId: table.id,
+            priority,
+            cookie: base.cookie,
+            match: full,
+            instructions: decide,
+          }),
         );
       };
       const fragments = new Set<string>();
@@ -91,22 +100,25 @@ export function compileRule(
         push(alternative.match);
         // Safe: the first fragment is judged by its port, and nothing reassembles without it.
         if (entry.action !== 'allow' || alternative.fragmentMatch === undefined) continue;
-        const text = alternative.fragmentMatch.map(({ field, value }) => `${field}=${value}`).join();
+        const text = alternative.fragmentMatch
+          .map(({ field, value }) => `${field}=${value}`)
+          .join();
         if (!fragments.has(text)) push(alternative.fragmentMatch);
         fragments.add(text);
       }
-      if (entry.action !== 'pass') flows.push(verdictFlow(chain, network, entry.action, base.cookie, registerId(id)));
+      if (entry.action !== 'pass')
+        flows.push(verdictFlow(chain, network, entry.action, base.cookie, registerId(id)));
     }
     return { ...base, flows };
   });
 }
 
 /** The first field of a rule that this release accepts but does not act on; undefined when there is none. */
-function unsupportedField(object: DpuRule, entry: DpuRuleEntry): string | undefined {
+function unsupportedField(object: DpuRule, entry: RuleEntry): string | undefined {
   if (object.spec.enforcement === 'DryRun') return 'enforcement: DryRun';
   if (Object.keys(object.spec.nodeSelector ?? {}).length > 0) return 'nodeSelector';
   if (entry.action === 'redirect' || entry.action === 'reject') return `action: ${entry.action}`;
-  if (entry.reverse === true) return 'reverse';
+  if (entry.reverse) return 'reverse';
   if (entry.log !== undefined && entry.log.mode !== 'none') return 'log';
   if (entry.rateLimit !== undefined) return 'rateLimit';
   if (entry.mirror !== undefined) return 'mirror';
@@ -114,7 +126,7 @@ function unsupportedField(object: DpuRule, entry: DpuRuleEntry): string | undefi
   return undefined;
 }
 
-function chainsOf(entry: DpuRuleEntry): TierChain[] {
+function chainsOf(entry: RuleEntry): TierChain[] {
   switch (entry.direction) {
     case 'Egress':
       return [EGRESS_CHAIN];
@@ -126,12 +138,14 @@ function chainsOf(entry: DpuRuleEntry): TierChain[] {
 }
 
 /** What a matching packet does in the tier's table. */
-function decision(chain: TierChain, tier: number, action: DpuRuleEntry['action'], id: number) {
+function decision(chain: TierChain, tier: number, action: RuleEntry['action'], id: number) {
   if (action === 'pass') {
     return { gotoTable: (chain.tiers[tier + 1] ?? chain.verdict).id };
   }
   return {
-    applyActions: [{ type: 'setField', field: VERDICT_REGISTER[chain.direction], value: id } as const],
+    applyActions: [
+      { type: 'setField', field: VERDICT_REGISTER[chain.direction], value: id } as const,
+    ],
     gotoTable: chain.verdict.id,
   };
 }
@@ -139,7 +153,7 @@ function decision(chain: TierChain, tier: number, action: DpuRuleEntry['action']
 function verdictFlow(
   chain: TierChain,
   network: Match[number],
-  action: DpuRuleEntry['action'],
+  action: RuleEntry['action'],
   cookie: bigint,
   id: number,
 ): EncodedFlow {

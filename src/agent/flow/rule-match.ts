@@ -2,8 +2,16 @@
  * The match of a DPURule entry as OpenFlow matches: one entry becomes a product of alternatives (address families, source
  * and destination prefixes, protocols, port ranges). Every alternative carries its prerequisites.
  */
-import { parseMac, parsePrefix, prefixMask, type IpFamily, type IpPrefix } from '../../base/address.ts';
+import {
+  parseMac,
+  parsePrefix,
+  prefixMask,
+  type IpFamily,
+  type IpPrefix,
+} from '../../base/address.ts';
 import type { RuleMatch } from '../../api/dpu-rule.ts';
+import { protocolNumber } from '../../api/field.ts';
+import { parsePortRange } from '../../api/port-range.ts';
 import type { FieldName } from '../../openflow/oxm-fields.ts';
 import type { Match, MatchField } from '../../openflow/match.ts';
 import { ETH_TYPE, ethType, IP_PROTO } from './flow-list.ts';
@@ -29,21 +37,20 @@ export class UnsupportedMatch {
 /** Most flows that one entry of a rule may become per direction. */
 export const ALTERNATIVES_MAX = 4096;
 
-const PROTOCOL_NUMBERS: ReadonlyMap<string, number> = new Map([
-  ['TCP', IP_PROTO.tcp],
-  ['UDP', IP_PROTO.udp],
-  ['SCTP', IP_PROTO.sctp],
-  ['ICMP', IP_PROTO.icmp],
-  ['ICMPv6', IP_PROTO.icmpv6],
-]);
-const PORT_FIELDS: ReadonlyMap<number, { readonly source: FieldName; readonly destination: FieldName }> = new Map([
+const PORT_FIELDS: ReadonlyMap<
+  number,
+  { readonly source: FieldName; readonly destination: FieldName }
+> = new Map([
   [IP_PROTO.tcp, { source: 'tcpSrc', destination: 'tcpDst' } as const],
   [IP_PROTO.udp, { source: 'udpSrc', destination: 'udpDst' } as const],
   [IP_PROTO.sctp, { source: 'sctpSrc', destination: 'sctpDst' } as const],
 ]);
 /** Bits of TCP flags by name (RFC 9293 section 3.1). */
 const TCP_FLAGS: ReadonlyMap<string, number> = new Map(
-  ['fin', 'syn', 'rst', 'psh', 'ack', 'urg', 'ece', 'cwr', 'ns'].map((name, bit) => [name, 1 << bit]),
+  ['fin', 'syn', 'rst', 'psh', 'ack', 'urg', 'ece', 'cwr', 'ns'].map((name, bit) => [
+    name,
+    1 << bit,
+  ]),
 );
 const FRAGMENT_LATER: MatchField = { field: 'ipFrag', value: 3, mask: 3 };
 const FRAGMENT_NOT_LATER: MatchField = { field: 'ipFrag', value: 0, mask: 2 };
@@ -54,6 +61,12 @@ export function ruleAlternatives(match: RuleMatch): RuleAlternative[] | Unsuppor
     if (match[field] !== undefined) {
       return new UnsupportedMatch(`match.${field}`, 'not available in this release');
     }
+  }
+  if (match.etherType !== undefined && etherTypeFamily(match) === undefined) {
+    return new UnsupportedMatch(
+      'match.etherType',
+      'only IPv4 (0x0800) and IPv6 (0x86dd) pass through policy',
+    );
   }
   const protocols = protocolsOf(match);
   const sources = prefixesOf(match.srcIP, match.srcIPs);
@@ -69,14 +82,22 @@ export function ruleAlternatives(match: RuleMatch): RuleAlternative[] | Unsuppor
         for (const protocol of ofProtocolFamily(protocols, family)) {
           const addresses: MatchField[] = [
             ...fixed.ethernet,
-            ...(family === undefined ? [] : [ethType(family === 4 ? ETH_TYPE.ipv4 : ETH_TYPE.ipv6)]),
+            ...(family === undefined
+              ? []
+              : [ethType(family === 4 ? ETH_TYPE.ipv4 : ETH_TYPE.ipv6)]),
             ...addressField(family === 6 ? 'ipv6Src' : 'ipv4Src', source),
             ...addressField(family === 6 ? 'ipv6Dst' : 'ipv4Dst', destination),
             ...fixed.ip,
             ...(protocol === undefined ? [] : [{ field: 'ipProto', value: protocol } as const]),
           ];
           const room = ALTERNATIVES_MAX - alternatives.length;
-          const some = withPorts(addresses, protocol, sourcePorts, destinationPorts, fixed.transport);
+          const some = withPorts(
+            addresses,
+            protocol,
+            sourcePorts,
+            destinationPorts,
+            fixed.transport,
+          );
           if (some.length > room) {
             return new UnsupportedMatch(
               'match',
@@ -138,7 +159,10 @@ function addressField(field: FieldName, prefix: IpPrefix | undefined): MatchFiel
   return [{ field, value: prefix.value, mask: prefixMask(prefix.family, prefix.length) }];
 }
 
-function prefixesOf(one: string | undefined, many: readonly string[] | undefined): IpPrefix[] | undefined {
+function prefixesOf(
+  one: string | undefined,
+  many: readonly string[] | undefined,
+): IpPrefix[] | undefined {
   const texts = one === undefined ? many : [one];
   return texts?.map(parsePrefix).filter((prefix) => prefix !== undefined);
 }
@@ -148,20 +172,24 @@ function portsOf(
   many: readonly (number | string)[] | undefined,
 ): PortMatch[] | undefined {
   const ranges = one === undefined ? many : [one];
-  return ranges?.flatMap((range) => {
-    const [low = 0, high = low] = String(range).split('-').map(Number);
-    return maskedPorts(low, high).map((port) => ({ ...port, coversZero: low === 0 }));
-  });
+  return ranges
+    ?.map(parsePortRange)
+    .filter((range) => range !== undefined)
+    .flatMap(({ first, last }) =>
+      maskedPorts(first, last).map((port) => ({ ...port, coversZero: port.value === 0 })),
+    );
 }
 
 /** Protocol numbers that the match allows; undefined for any. A bare port means TCP and UDP. */
 function protocolsOf(match: RuleMatch): number[] | undefined {
   if (match.protocol !== undefined) {
-    const number = PROTOCOL_NUMBERS.get(String(match.protocol)) ?? Number(match.protocol);
-    return [number];
+    const number = protocolNumber(match.protocol);
+    return number === undefined ? [] : [number];
   }
   if (match.tcpFlags !== undefined) return [IP_PROTO.tcp];
-  const hasPorts = [match.srcPort, match.srcPorts, match.dstPort, match.dstPorts].some((ports) => ports !== undefined);
+  const hasPorts = [match.srcPort, match.srcPorts, match.dstPort, match.dstPorts].some(
+    (ports) => ports !== undefined,
+  );
   return hasPorts ? [IP_PROTO.tcp, IP_PROTO.udp] : undefined;
 }
 
@@ -174,23 +202,33 @@ function familiesOf(
 ): (IpFamily | undefined)[] {
   const both: IpFamily[] = [4, 6];
   const present = (prefixes: readonly IpPrefix[] | undefined): IpFamily[] =>
-    prefixes === undefined ? both : both.filter((family) => prefixes.some((prefix) => prefix.family === family));
+    prefixes === undefined
+      ? both
+      : both.filter((family) => prefixes.some((prefix) => prefix.family === family));
   const etherType = etherTypeFamily(match);
   const families = present(sources)
     .filter((family) => present(destinations).includes(family))
     .filter((family) => etherType === undefined || family === etherType);
   const needsFamily =
-    sources !== undefined || destinations !== undefined || protocols !== undefined || match.dscp !== undefined;
+    sources !== undefined ||
+    destinations !== undefined ||
+    protocols !== undefined ||
+    match.dscp !== undefined;
   return needsFamily || etherType !== undefined ? families : [undefined];
 }
 
 function etherTypeFamily(match: RuleMatch): IpFamily | undefined {
-  if (match.etherType === undefined) return undefined;
-  return Number(match.etherType) === ETH_TYPE.ipv6 ? 6 : Number(match.etherType) === ETH_TYPE.ipv4 ? 4 : undefined;
+  if (match.etherType === ETH_TYPE.ipv4) return 4;
+  return match.etherType === ETH_TYPE.ipv6 ? 6 : undefined;
 }
 
-function ofFamily(prefixes: readonly IpPrefix[] | undefined, family: IpFamily | undefined): (IpPrefix | undefined)[] {
-  return prefixes === undefined ? [undefined] : prefixes.filter((prefix) => prefix.family === family);
+function ofFamily(
+  prefixes: readonly IpPrefix[] | undefined,
+  family: IpFamily | undefined,
+): (IpPrefix | undefined)[] {
+  return prefixes === undefined
+    ? [undefined]
+    : prefixes.filter((prefix) => prefix.family === family);
 }
 
 /** ICMP is a protocol of IPv4 only, ICMPv6 of IPv6 only. */
@@ -201,12 +239,17 @@ function ofProtocolFamily(
   if (protocols === undefined) return [undefined];
   return protocols.filter(
     (protocol) =>
-      !(protocol === IP_PROTO.icmp && family === 6) && !(protocol === IP_PROTO.icmpv6 && family === 4),
+      !(protocol === IP_PROTO.icmp && family === 6) &&
+      !(protocol === IP_PROTO.icmpv6 && family === 4),
   );
 }
 
 /** Fields that are the same in every alternative, by the layer that their prerequisite needs. */
-function fixedFields(match: RuleMatch): { ethernet: MatchField[]; ip: MatchField[]; transport: MatchField[] } {
+function fixedFields(match: RuleMatch): {
+  ethernet: MatchField[];
+  ip: MatchField[];
+  transport: MatchField[];
+} {
   const ethernet: MatchField[] = [];
   const ip: MatchField[] = [];
   const transport: MatchField[] = [];
@@ -216,9 +259,10 @@ function fixedFields(match: RuleMatch): { ethernet: MatchField[]; ip: MatchField
   if (destinationMac !== undefined) ethernet.push({ field: 'ethDst', value: destinationMac });
   if (match.dscp !== undefined) ip.push({ field: 'ipDscp', value: match.dscp });
   if (match.icmpType !== undefined) {
-    const version = match.protocol === 'ICMPv6' ? 'icmpv6' : 'icmpv4';
+    const version = protocolNumber(match.protocol) === IP_PROTO.icmpv6 ? 'icmpv6' : 'icmpv4';
     transport.push({ field: `${version}Type`, value: match.icmpType });
-    if (match.icmpCode !== undefined) transport.push({ field: `${version}Code`, value: match.icmpCode });
+    if (match.icmpCode !== undefined)
+      transport.push({ field: `${version}Code`, value: match.icmpCode });
   }
   if (match.tcpFlags !== undefined) transport.push(tcpFlagsField(match.tcpFlags));
   return { ethernet, ip, transport };

@@ -2,7 +2,14 @@
  * The attachment contract: which ports of the bridge are endpoints, by the `external_ids` that whatever plugged them has
  * set, or by the configuration. Pure. A port that breaks the contract is no endpoint and is named with the reason.
  */
-import { formatMac, isMulticastMac, isSingleAddress, parseIp, parseMac, type IpPrefix } from '../../base/address.ts';
+import {
+  formatMac,
+  isMulticastMac,
+  isSingleAddress,
+  parseIp,
+  parseMac,
+  type IpPrefix,
+} from '../../base/address.ts';
 import { asVni, type OfPort, type Vni } from '../../base/brand.ts';
 import type { LocalEndpoint } from '../flow/model.ts';
 
@@ -58,26 +65,39 @@ export function attachments(
     }
     const vnis = new Set(wanted.map(({ vni }) => vni));
     if (vnis.size > 1) {
-      problems.push({ port: port.name, message: `is in ${vnis.size} VNIs (${[...vnis].join(', ')}); a port has one` });
+      problems.push({
+        port: port.name,
+        message: `is in ${vnis.size} VNIs (${[...vnis].join(', ')}); a port has one`,
+      });
       continue;
     }
     for (const { vni, mac, ips } of wanted) {
       const owner = owners.get(`${vni}/${mac}`);
       if (!knownVnis.has(vni)) {
-        problems.push({ port: port.name, message: `VNI ${vni} is no network that is configured here` });
+        problems.push({
+          port: port.name,
+          message: `VNI ${vni} is no network that is configured here`,
+        });
       } else if (owner !== undefined) {
-        problems.push({ port: port.name, message: `MAC ${formatMac(mac)} of VNI ${vni} belongs to ${owner} already` });
+        problems.push({
+          port: port.name,
+          message: `MAC ${formatMac(mac)} of VNI ${vni} belongs to ${owner} already`,
+        });
       } else if (port.ofport !== undefined) {
         owners.set(`${vni}/${mac}`, port.name);
         endpoints.push({ port: port.name, ofport: port.ofport, vni, mac, ips });
       } else {
-        problems.push({ port: port.name, message: 'has no ofport: Open vSwitch has not opened the interface' });
+        problems.push({
+          port: port.name,
+          message: 'has no ofport: Open vSwitch has not opened the interface',
+        });
       }
     }
   }
   const present = new Set(ports.map(({ name }) => name));
   for (const name of byName.keys()) {
-    if (!present.has(name)) problems.push({ port: name, message: 'is configured, but not on the bridge' });
+    if (!present.has(name))
+      problems.push({ port: name, message: 'is configured, but not on the bridge' });
   }
   return { endpoints, problems };
 }
@@ -88,13 +108,19 @@ function readExternalIds(port: PortFacts): Omit<ConfiguredPort, 'name'>[] | stri
   const macText = port.externalIds.get(EXTERNAL_IDS.mac);
   if (vniText === undefined) return [];
   const vni = /^\d{1,8}$/.test(vniText) ? asVni(Number(vniText)) : undefined;
-  if (vni === undefined) return `external_ids:${EXTERNAL_IDS.vni} is ${show(vniText)}, not 1..16777215`;
+  if (vni === undefined)
+    return `external_ids:${EXTERNAL_IDS.vni} is ${show(vniText)}, not 1..16777215`;
   const mac = macText === undefined ? undefined : parseMac(macText);
-  if (mac === undefined) return `external_ids:${EXTERNAL_IDS.mac} is ${show(macText)}, not a MAC address`;
-  if (isMulticastMac(mac)) return `external_ids:${EXTERNAL_IDS.mac} is ${formatMac(mac)}, a multicast address`;
+  if (mac === undefined)
+    return `external_ids:${EXTERNAL_IDS.mac} is ${show(macText)}, not a MAC address`;
+  if (isMulticastMac(mac))
+    return `external_ids:${EXTERNAL_IDS.mac} is ${formatMac(mac)}, a multicast address`;
   const ips: IpPrefix[] = [];
-  const texts = (port.externalIds.get(EXTERNAL_IDS.ips) ?? '').split(',').filter((text) => text.trim() !== '');
-  if (texts.length > ADDRESSES_MAX) return `external_ids:${EXTERNAL_IDS.ips} names more than ${ADDRESSES_MAX} addresses`;
+  const texts = (port.externalIds.get(EXTERNAL_IDS.ips) ?? '')
+    .split(',')
+    .filter((text) => text.trim() !== '');
+  if (texts.length > ADDRESSES_MAX)
+    return `external_ids:${EXTERNAL_IDS.ips} names more than ${ADDRESSES_MAX} addresses`;
   for (const text of texts) {
     const ip = parseIp(text.trim());
     if (ip === undefined || !isSingleAddress(ip)) {

@@ -74,11 +74,14 @@ export async function writeChanges(
 export class TooManyRefusals extends BaseError<'FLOW_REFUSED'> {
   readonly refused: readonly RefusedChange[];
   constructor(refused: readonly RefusedChange[]) {
-    super(`switch refused ${refused.length} messages in a row, last: ${refused.at(-1)?.error.message ?? ''}`, {
-      code: 'FLOW_REFUSED',
-      op: 'reconcile.write',
-      retryable: true,
-    });
+    super(
+      `switch refused ${refused.length} messages in a row, last: ${refused.at(-1)?.error.message ?? ''}`,
+      {
+        code: 'FLOW_REFUSED',
+        op: 'reconcile.write',
+        retryable: true,
+      },
+    );
     this.refused = refused;
   }
 }

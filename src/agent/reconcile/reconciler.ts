@@ -118,7 +118,8 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
   /** Something may have changed. `eventMs` is when its cause was seen, by the reconciler's clock. */
   poke(eventMs?: number): void {
     if (this.#closed) return;
-    if (eventMs !== undefined) this.#firstEventMs = Math.min(this.#firstEventMs ?? eventMs, eventMs);
+    if (eventMs !== undefined)
+      this.#firstEventMs = Math.min(this.#firstEventMs ?? eventMs, eventMs);
     if (this.#running !== undefined) this.#again = true;
     else this.#schedule(this.#options.debounceMs);
   }
@@ -163,7 +164,10 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
       // Whatever went wrong, what the switch holds now is not known: the next pass dumps.
       this.#mirror = undefined;
       this.#options.observer.bundle('failed');
-      this.#options.logger.warn({ err: toError(error) }, 'pass failed, will look at the switch again');
+      this.#options.logger.warn(
+        { err: toError(error) },
+        'pass failed, will look at the switch again',
+      );
       if (!this.#closed) this.#schedule(this.#options.retryMs);
     }
   }
@@ -194,7 +198,9 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     this.#dirtyFlows.clear();
     this.#dirtyGroups.clear();
     const target = mirror;
-    const changes = this.#timed('diff', () => diff(desired, target, scope)).filter((change) => !this.#isRefused(change));
+    const changes = this.#timed('diff', () => diff(desired, target, scope)).filter(
+      (change) => !this.#isRefused(change),
+    );
     if (changes.length === 0) return 0;
     if (known !== undefined && auditing) this.#countDrift(changes, expected);
 
@@ -216,10 +222,15 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
   }
 
   #countDrift(changes: readonly Change[], expected: ReadonlySet<string>): void {
-    const drift = changes.filter((change) => 'flow' in change && !expected.has(change.flow.key)).length;
+    const drift = changes.filter(
+      (change) => 'flow' in change && !expected.has(change.flow.key),
+    ).length;
     if (drift === 0) return;
     this.#options.observer.driftRepaired(drift);
-    this.#options.logger.warn({ flows: drift }, 'flows differed from what was installed, repairing');
+    this.#options.logger.warn(
+      { flows: drift },
+      'flows differed from what was installed, repairing',
+    );
   }
 
   #isRefused(change: Change): boolean {
@@ -235,7 +246,10 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     const fields = { err: error, ...('owner' in change ? { owner: change.owner } : {}) };
     this.#options.logger.error(fields, 'switch refused a message');
     if (change.kind !== 'add' && change.kind !== 'modify') return;
-    this.#refused.set(change.flow.key, { message: change.message, error: `${error.code}: ${error.message}` });
+    this.#refused.set(change.flow.key, {
+      message: change.message,
+      error: `${error.code}: ${error.message}`,
+    });
   }
 
   #timed<T>(stage: Stage, work: () => T): T {

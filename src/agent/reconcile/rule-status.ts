@@ -48,13 +48,29 @@ export function ruleStatus(entry: CompiledEntry, context: RuleStatusContext): Ru
     reason: string,
     message: string,
     flows: number,
-  ): RuleStatus => ({ namespace, name, rule, accepted, programmed, reason, message, flows, cookie });
+  ): RuleStatus => ({
+    namespace,
+    name,
+    rule,
+    accepted,
+    programmed,
+    reason,
+    message,
+    flows,
+    cookie,
+  });
   if (entry.refusal !== undefined) {
     return row(false, false, entry.refusal.reason, entry.refusal.message, 0);
   }
   const { actual } = context;
   if (actual === undefined) {
-    return row(true, false, 'SwitchDown', 'no connection to the switch; its flows stay as they are', 0);
+    return row(
+      true,
+      false,
+      'SwitchDown',
+      'no connection to the switch; its flows stay as they are',
+      0,
+    );
   }
   let installed = 0;
   let refusal: string | undefined;
@@ -66,10 +82,22 @@ export function ruleStatus(entry: CompiledEntry, context: RuleStatusContext): Ru
   if (refusal !== undefined) return row(true, false, 'SwitchRefused', refusal, installed);
   const winner = context.desired.shadowedBy(entry);
   if (winner !== undefined) {
-    return row(false, false, 'Shadowed', `an equal match at equal rank belongs to ${winner}`, installed);
+    return row(
+      false,
+      false,
+      'Shadowed',
+      `an equal match at equal rank belongs to ${winner}`,
+      installed,
+    );
   }
   if (installed < entry.flows.length) {
-    return row(true, false, 'Pending', `${installed} of ${entry.flows.length} flows in the switch`, installed);
+    return row(
+      true,
+      false,
+      'Pending',
+      `${installed} of ${entry.flows.length} flows in the switch`,
+      installed,
+    );
   }
   return row(true, true, '', '', installed);
 }

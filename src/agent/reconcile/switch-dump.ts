@@ -3,7 +3,11 @@
  * truth; nothing here changes the switch.
  */
 import { encodedFlowFromDump } from '../../openflow/flow.ts';
-import { decodeFlowStats, encodeFlowStatsRequest, type FlowStats } from '../../openflow/flow-stats.ts';
+import {
+  decodeFlowStats,
+  encodeFlowStatsRequest,
+  type FlowStats,
+} from '../../openflow/flow-stats.ts';
 import { decodeGroupDesc } from '../../openflow/group-mod.ts';
 import type { OpenFlowConnection } from '../../openflow/client.ts';
 import { OFPMP } from '../../openflow/ofp13.ts';
@@ -16,7 +20,13 @@ export async function dumpMirror(connection: OpenFlowConnection): Promise<Mirror
   await connection.multipart(OFPMP.FLOW, encodeFlowStatsRequest({}), (part) =>
     decodeFlowStats(part, (stats) =>
       mirror.addDumpedFlow(
-        encodedFlowFromDump(stats.tableId, stats.priority, stats.cookie, stats.match, stats.instructions),
+        encodedFlowFromDump(
+          stats.tableId,
+          stats.priority,
+          stats.cookie,
+          stats.match,
+          stats.instructions,
+        ),
       ),
     ),
   );

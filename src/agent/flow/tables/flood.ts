@@ -82,7 +82,11 @@ export function floodGroups(
   const ports = [...new Set(locals.map((endpoint) => endpoint.ofport))].sort((a, b) => a - b);
   // The copy for the sender's own port is dropped by OVS: it does not output to the port that a packet came from.
   const localBuckets: Bucket[] = ports.map((ofport) => ({
-    actions: [setOutputPort(ofport), setDestination('local'), { type: 'resubmit', table: TABLE.ingressEntry.id }],
+    actions: [
+      setOutputPort(ofport),
+      setDestination('local'),
+      { type: 'resubmit', table: TABLE.ingressEntry.id },
+    ],
   }));
   const peerBuckets: Bucket[] =
     tunnel === undefined
@@ -100,7 +104,11 @@ export function floodGroups(
       type: 'all',
       buckets: [...localBuckets, ...peerBuckets],
     }),
-    encodeGroup({ groupId: floodGroupId(network.vni, 'tunnel'), type: 'all', buckets: localBuckets }),
+    encodeGroup({
+      groupId: floodGroupId(network.vni, 'tunnel'),
+      type: 'all',
+      buckets: localBuckets,
+    }),
   ];
 }
 

@@ -11,7 +11,12 @@ const GROUP_BIT = 0x010000000000n;
 
 /** What holds for every network, and the misses. */
 export function forwardBase(list: FlowList): void {
-  list.goto(TABLE.forward, 50, [{ field: 'ethDst', value: GROUP_BIT, mask: GROUP_BIT }], TABLE.floodGuard);
+  list.goto(
+    TABLE.forward,
+    50,
+    [{ field: 'ethDst', value: GROUP_BIT, mask: GROUP_BIT }],
+    TABLE.floodGuard,
+  );
   list.drop(TABLE.forward, 40, [matchSource('tunnel')], 'NotLocal');
   list.goto(TABLE.forward, 0, [], TABLE.unknownUnicast);
   list.drop(TABLE.unknownUnicast, 0, [], 'UnknownUnicast');

@@ -24,8 +24,18 @@ export function guardBase(list: FlowList): void {
     { field: 'ipProto', value: IP_PROTO.udp },
     { field: 'udpSrc', value: port },
   ];
-  list.drop(TABLE.spoofGuard, 140, [{ field: 'vlanVid', value: VLAN_PRESENT, mask: VLAN_PRESENT }], 'VlanTagged');
-  list.drop(TABLE.spoofGuard, 130, [{ field: 'ethSrc', value: GROUP_BIT, mask: GROUP_BIT }], 'MulticastSource');
+  list.drop(
+    TABLE.spoofGuard,
+    140,
+    [{ field: 'vlanVid', value: VLAN_PRESENT, mask: VLAN_PRESENT }],
+    'VlanTagged',
+  );
+  list.drop(
+    TABLE.spoofGuard,
+    130,
+    [{ field: 'ethSrc', value: GROUP_BIT, mask: GROUP_BIT }],
+    'MulticastSource',
+  );
   list.drop(TABLE.spoofGuard, 120, icmpv6(ICMPV6_ROUTER_ADVERTISEMENT), 'RouterAdvertisement');
   list.drop(TABLE.spoofGuard, 120, udpFrom(ETH_TYPE.ipv4, DHCP_SERVER_PORT), 'DhcpServer');
   list.drop(TABLE.spoofGuard, 120, udpFrom(ETH_TYPE.ipv6, DHCPV6_SERVER_PORT), 'DhcpServer');
@@ -60,12 +70,22 @@ export function guardLocal(list: FlowList, endpoint: LocalEndpoint): void {
   for (const type of [ICMPV6_NEIGHBOUR_SOLICITATION, ICMPV6_MLDV2_REPORT]) {
     admit(110, [...icmpv6(type), { field: 'ipv6Src', value: 0n }]);
   }
-  list.drop(TABLE.remoteGuard, 120, [matchVni(endpoint.vni), { field: 'ethSrc', value: endpoint.mac }], 'RemoteSpoof');
+  list.drop(
+    TABLE.remoteGuard,
+    120,
+    [matchVni(endpoint.vni), { field: 'ethSrc', value: endpoint.mac }],
+    'RemoteSpoof',
+  );
 }
 
 /** A remote endpoint speaks from its own VTEP only. */
 export function guardRemote(list: FlowList, endpoint: RemoteEndpoint): void {
   const from: Match = [matchVni(endpoint.vni), { field: 'ethSrc', value: endpoint.mac }];
-  list.goto(TABLE.remoteGuard, 110, [...from, { field: 'tunIpv4Src', value: endpoint.vtep }], TABLE.neighbour);
+  list.goto(
+    TABLE.remoteGuard,
+    110,
+    [...from, { field: 'tunIpv4Src', value: endpoint.vtep }],
+    TABLE.neighbour,
+  );
   list.drop(TABLE.remoteGuard, 100, from, 'RemoteSpoof');
 }

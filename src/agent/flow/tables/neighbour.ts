@@ -37,7 +37,10 @@ export function neighbourEndpoint(
             { field: 'arpOp', value: ARP_REQUEST } as const,
             { field: 'arpTpa', value: ip.value } as const,
           ]
-        : [...icmpv6(ICMPV6_NEIGHBOUR_SOLICITATION), { field: 'ipv6NdTarget', value: ip.value } as const];
+        : [
+            ...icmpv6(ICMPV6_NEIGHBOUR_SOLICITATION),
+            { field: 'ipv6NdTarget', value: ip.value } as const,
+          ];
     list.add(
       TABLE.neighbour,
       110,

@@ -16,14 +16,19 @@ export function outputBase(list: FlowList, tunnel: Tunnel | undefined): void {
   list.goto(TABLE.divert, 0, [], TABLE.commit);
   list.goto(TABLE.commit, 0, [], TABLE.output);
   if (tunnel !== undefined) {
-    list.add(TABLE.output, 110, [{ field: 'reg1', value: tunnel.ofport }], [
-      {
-        type: 'move',
-        from: { field: 'metadata', start: 0, bits: VNI_BITS },
-        to: { field: 'tunnelId', start: 0 },
-      },
-      { type: 'output', port: tunnel.ofport },
-    ]);
+    list.add(
+      TABLE.output,
+      110,
+      [{ field: 'reg1', value: tunnel.ofport }],
+      [
+        {
+          type: 'move',
+          from: { field: 'metadata', start: 0, bits: VNI_BITS },
+          to: { field: 'tunnelId', start: 0 },
+        },
+        { type: 'output', port: tunnel.ofport },
+      ],
+    );
   }
   list.drop(TABLE.output, 105, [{ field: 'reg1', value: 0 }], 'NoOutput');
   list.add(TABLE.output, 100, [], [{ type: 'outputField', field: 'reg1', start: 0, bits: 32 }]);
