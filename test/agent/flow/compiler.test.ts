@@ -1,0 +1,373 @@
+// The compiler: rules to flows in ovs-ofctl's words, and the flow table as a function of the last snapshot alone.
+import fc from 'fast-check';
+import t from 'tap';
+import { DesiredState } from '../../../src/agent/flow/desired.ts';
+import type { RuleInput, Snapshot } from '../../../src/agent/flow/model.ts';
+import { maskedPorts } from '../../../src/agent/flow/port-range.ts';
+import { rankOf } from '../../../src/agent/flow/rule-flows.ts';
+import { RuleIds } from '../../../src/agent/flow/rule-id.ts';
+import { floodGroupId, isOwnGroup } from '../../../src/agent/flow/tables/flood.ts';
+import { formatFlow, formatInstructions, formatMatch } from '../../../src/openflow/format.ts';
+import { instructionsOf, matchOf } from '../../../src/openflow/flow.ts';
+import { allowedIn, labSnapshot, local, network, rule, vni } from '../../support/model.ts';
+
+/** Everything that the switch would hold, as sorted text. */
+function table(desired: DesiredState): string[] {
+  const flows = [...desired.flows()].map(([, { flow }]) => formatFlow(flow));
+  const groups = [...desired.groups()].map((group) => Buffer.from(group.message).toString('hex'));
+  return [...flows, ...groups].sort();
+}
+
+function compile(snapshot: Snapshot): DesiredState {
+  const desired = new DesiredState();
+  desired.update(snapshot);
+  return desired;
+}
+
+/** The matches that a rule becomes in its tier's egress table. */
+function egressMatches(spec: Record<string, unknown>, tableId = 22): string[] {
+  const desired = compile(labSnapshot([allowedIn(rule('r', { rules: [spec] }), 1000)]));
+  return [...desired.flows()]
+    .filter(([, { owner, flow }]) => owner.startsWith('DPURule/') && flow.tableId === tableId)
+    .map(([, { flow }]) => formatMatch(matchOf(flow)))
+    .sort();
+}
+
+t.test('a match becomes flows that each carry the VNI and every prerequisite', async (t) => {
+  const cases: readonly [match: Record<string, unknown>, want: string[]][] = [
+    [{}, ['metadata=0x3e8']],
+    [{ srcIP: '10.1.0.0/16' }, ['ip,metadata=0x3e8,nw_src=10.1.0.0/16']],
+    [{ srcIP: '0.0.0.0/0' }, ['ip,metadata=0x3e8']],
+    [{ dstIP: 'fd00::1' }, ['ipv6,metadata=0x3e8,ipv6_dst=fd00::1']],
+    [
+      { dstIPs: ['10.1.0.5', 'fd00::1'], protocol: 'UDP', dstPort: 53 },
+      [
+        'udp,metadata=0x3e8,nw_dst=10.1.0.5,tp_dst=53',
+        'udp6,metadata=0x3e8,ipv6_dst=fd00::1,tp_dst=53',
+      ],
+    ],
+    [
+      { dstPort: 80, dstIP: '10.1.0.25' },
+      [
+        'tcp,metadata=0x3e8,nw_dst=10.1.0.25,tp_dst=80',
+        'udp,metadata=0x3e8,nw_dst=10.1.0.25,tp_dst=80',
+      ],
+    ],
+    [{ protocol: 'ICMP', icmpType: 8 }, ['icmp,metadata=0x3e8,icmp_type=8']],
+    [{ protocol: 'ICMPv6' }, ['icmp6,metadata=0x3e8']],
+    [{ protocol: 'SCTP', dstIP: '10.1.0.5' }, ['sctp,metadata=0x3e8,nw_dst=10.1.0.5']],
+    [{ protocol: 47, dstIP: '10.1.0.5' }, ['ip,metadata=0x3e8,nw_dst=10.1.0.5,nw_proto=47']],
+    [
+      { srcIP: '10.1.0.1', srcPorts: [1000, '2000-2001'], protocol: 'TCP' },
+      [
+        'tcp,metadata=0x3e8,nw_src=10.1.0.1,tp_src=0x7d0/0xfffe',
+        'tcp,metadata=0x3e8,nw_src=10.1.0.1,tp_src=1000',
+      ],
+    ],
+    [
+      { dstIP: '10.1.0.1', protocol: 'TCP', dstPort: '0-1' },
+      ['tcp,metadata=0x3e8,nw_dst=10.1.0.1,nw_frag=not_later,tp_dst=0x0/0xfffe'],
+    ],
+    [{ dscp: 46, dstIP: '10.1.0.1' }, ['ip,metadata=0x3e8,nw_dst=10.1.0.1,nw_tos=184']],
+    [{ srcMAC: '02:00:00:00:00:01' }, ['metadata=0x3e8,dl_src=02:00:00:00:00:01']],
+    [{ etherType: 0x0800 }, ['ip,metadata=0x3e8']],
+    [
+      { dstIP: '10.1.0.1', tcpFlags: '+syn-ack' },
+      ['tcp,metadata=0x3e8,nw_dst=10.1.0.1,tcp_flags=+syn-ack'],
+    ],
+  ];
+  for (const [match, want] of cases) {
+    t.strictSame(egressMatches({ vni: 1000, match, action: 'deny' }), want, JSON.stringify(match));
+  }
+});
+
+t.test(
+  'an allow with ports also lets later fragments of the same addresses through, a deny does not',
+  async (t) => {
+    const match = { dstIP: '10.1.0.25', protocol: 'UDP', dstPorts: [80, 443] };
+    t.strictSame(egressMatches({ vni: 1000, match, action: 'allow' }), [
+      'udp,metadata=0x3e8,nw_dst=10.1.0.25,nw_frag=later',
+      'udp,metadata=0x3e8,nw_dst=10.1.0.25,tp_dst=443',
+      'udp,metadata=0x3e8,nw_dst=10.1.0.25,tp_dst=80',
+    ]);
+    t.equal(egressMatches({ vni: 1000, match, action: 'deny' }).length, 2);
+  },
+);
+
+t.test('each tier has its tables, and direction chooses between them', async (t) => {
+  const tables = (tier: string, direction: string, action = 'deny'): string[] => {
+    const object = rule('r', { tier, rules: [{ vni: 1000, direction, match: {}, action }] });
+    return [...compile(labSnapshot([allowedIn(object, 1000)])).flows()]
+      .filter(([, { owner }]) => owner.startsWith('DPURule/'))
+      .map(
+        ([, { flow }]) =>
+          `${flow.tableId}:${formatInstructions(instructionsOf(flow)).replace(/0x[0-9a-f]+/, 'ID')}`,
+      )
+      .sort();
+  };
+  t.strictSame(tables('platform', 'Egress'), ['20:set_field:ID->reg2,goto_table:29', '29:drop']);
+  t.strictSame(tables('baseline', 'Ingress'), ['55:set_field:ID->reg3,goto_table:59', '59:drop']);
+  t.strictSame(tables('policy', 'Both', 'allow'), [
+    '23:set_field:ID->reg2,goto_table:29',
+    '29:goto_table:40',
+    '53:set_field:ID->reg3,goto_table:59',
+    '59:goto_table:60',
+  ]);
+  t.strictSame(tables('admin', 'Both', 'pass'), ['21:goto_table:22', '51:goto_table:52']);
+});
+
+t.test(
+  'lower priority numbers win, and at equal priority the more cautious action does',
+  async (t) => {
+    const actions = ['deny', 'reject', 'redirect', 'pass', 'allow'] as const;
+    const ranks = [0, 1, 500, 1000].flatMap((priority) =>
+      actions.map((action) => rankOf(priority, action)),
+    );
+    t.strictSame(
+      ranks,
+      [...ranks].sort((a, b) => b - a),
+    );
+    t.equal(new Set(ranks).size, ranks.length);
+    t.ok(Math.min(...ranks) > 2, 'above the default action and the fragment drop');
+    t.ok(Math.max(...ranks) <= 0xffff);
+  },
+);
+
+t.test('what this release cannot do is refused by name and programs nothing', async (t) => {
+  const cases: readonly [
+    spec: Record<string, unknown>,
+    entry: Record<string, unknown>,
+    want: RegExp,
+  ][] = [
+    [{}, { action: 'reject', match: {} }, /action: reject/],
+    [{}, { action: 'redirect', redirectPort: 'fw0', match: {} }, /action: redirect/],
+    [{}, { action: 'allow', reverse: true, match: {} }, /reverse/],
+    [{}, { action: 'deny', log: { mode: 'drop' }, match: {} }, /log/],
+    [{}, { action: 'allow', rateLimit: { pps: 1 }, match: {} }, /rateLimit/],
+    [{}, { action: 'allow', mirror: { port: 'mon0' }, match: {} }, /mirror/],
+    [{}, { action: 'allow', expiresAt: '2026-12-01T00:00:00Z', match: {} }, /expiresAt/],
+    [{}, { action: 'deny', match: { srcGroup: 'g' } }, /match.srcGroup/],
+    [{}, { action: 'deny', match: { notSrcIPs: ['10.0.0.1'] } }, /match.notSrcIPs/],
+    [{}, { action: 'deny', match: { etherType: 0x88cc } }, /match.etherType/],
+    [{ enforcement: 'DryRun' }, { action: 'deny', match: {} }, /DryRun/],
+    [{ nodeSelector: { rack: 'a' } }, { action: 'deny', match: {} }, /nodeSelector/],
+  ];
+  for (const [spec, entry, want] of cases) {
+    const object = rule('r', { ...spec, rules: [{ vni: 1000, ...entry }] });
+    const [compiled] = [...compile(labSnapshot([allowedIn(object, 1000)])).entries()];
+    t.equal(compiled?.refusal?.reason, 'Unsupported', String(want));
+    t.match(compiled?.refusal?.message, want);
+    t.strictSame(compiled?.flows, []);
+  }
+});
+
+t.test(
+  'a product of lists that would become too many flows is refused, not installed in part',
+  async (t) => {
+    const addresses = (third: number): string[] =>
+      Array.from({ length: 80 }, (_, i) => `10.${third}.0.${i}`);
+    const object = rule('r', {
+      rules: [{ vni: 1000, match: { srcIPs: addresses(1), dstIPs: addresses(2) }, action: 'deny' }],
+    });
+    const [entry] = [...compile(labSnapshot([allowedIn(object, 1000)])).entries()];
+    t.match(entry?.refusal?.message, /more than 4096 flows/);
+  },
+);
+
+t.test(
+  'a rule without a right to its VNI programs nothing, and the others of the object go on',
+  async (t) => {
+    const object = rule('r', {
+      rules: [
+        { vni: 1000, match: { dstIP: '10.1.0.25' }, action: 'deny' },
+        { vni: 5, match: {}, action: 'deny' },
+      ],
+    });
+    const input = {
+      object,
+      verdicts: [{ vni: vni(1000) }, { reason: 'VNINotAllowed', message: 'VNI 5 …' }],
+    };
+    const [first, second] = [...compile(labSnapshot([input])).entries()];
+    t.equal(first?.flows.length, 4);
+    t.strictSame(second?.refusal, { reason: 'VNINotAllowed', message: 'VNI 5 …' });
+    t.strictSame(second?.flows, []);
+  },
+);
+
+t.test(
+  'every flow of a rule names the VNI, so that no rule of one tenant can match a packet of another',
+  async (t) => {
+    const specs = [
+      {},
+      { dstPort: '1-1000' },
+      { srcMAC: '02:00:00:00:00:01' },
+      { srcIP: '0.0.0.0/0' },
+    ];
+    for (const match of specs) {
+      const object = rule('r', { rules: [{ vni: 1000, match, action: 'allow' }] });
+      for (const [, { owner, flow }] of compile(labSnapshot([allowedIn(object, 1000)])).flows()) {
+        if (owner.startsWith('DPURule/'))
+          t.match(formatMatch(matchOf(flow)), /(^|,)metadata=0x3e8(,|$)/);
+      }
+    }
+  },
+);
+
+t.test('no flow says NORMAL, and a packet from the tunnel is never sent to it', async (t) => {
+  const flows = [...compile(labSnapshot()).flows()].map(([, { flow }]) => formatFlow(flow));
+  t.strictSame(
+    flows.filter((text) => /normal/i.test(text)),
+    [],
+  );
+  for (const text of flows.filter((line) => line.includes('->tun_dst')))
+    t.match(text, /reg0=0x2\/0xf/);
+});
+
+t.test(
+  'an equal match at equal rank belongs to the first name, and the other says by whom',
+  async (t) => {
+    const spec = {
+      rules: [{ name: 'x', vni: 1000, match: { dstIP: '10.1.0.25' }, action: 'deny' }],
+    };
+    const rules = [rule('second', spec), rule('first', spec)].map((object) =>
+      allowedIn(object, 1000),
+    );
+    const desired = compile(labSnapshot(rules));
+    const shadows = Object.fromEntries(
+      [...desired.entries()].map((entry) => [entry.name, desired.shadowedBy(entry)]),
+    );
+    t.strictSame(shadows, { second: 'DPURule/tenant-a/first/x', first: undefined });
+    desired.update(labSnapshot(rules.slice(0, 1)));
+    const [left] = [...desired.entries()];
+    t.equal(
+      left === undefined ? 'none' : desired.shadowedBy(left),
+      undefined,
+      'and gets its flows when the winner goes',
+    );
+  },
+);
+
+t.test('only what changed is compiled again', async (t) => {
+  const rules = Array.from({ length: 50 }, (_, i) =>
+    allowedIn(
+      rule(`r${i}`, { rules: [{ vni: 1000, match: { dstIP: `10.1.1.${i}` }, action: 'deny' }] }),
+      1000,
+    ),
+  );
+  const desired = compile(labSnapshot(rules));
+  t.strictSame(desired.update(labSnapshot(rules)), {
+    dirtyFlows: new Set(),
+    dirtyGroups: new Set(),
+    compiled: 0,
+  });
+  const changed = [...rules];
+  changed[7] = allowedIn(
+    rule('r7', { rules: [{ vni: 1000, match: { dstIP: '10.1.2.7' }, action: 'deny' }] }),
+    1000,
+  );
+  const change = desired.update(labSnapshot(changed));
+  t.equal(change.compiled, 1);
+  t.equal(change.dirtyFlows.size, 6, 'two rule flows old and new, and the two verdicts that stay');
+  const withPort = labSnapshot(changed, {
+    locals: [...labSnapshot().locals, local('rep1c', 9, 1000, '02:00:0a:01:01:09', '10.1.0.19')],
+  });
+  t.equal(desired.update(withPort).compiled, 2, 'the endpoint, and the flood group of its network');
+});
+
+t.test('the flow table is a function of the last snapshot, whatever the way to it', async (t) => {
+  const pool: RuleInput[] = Array.from({ length: 12 }, (_, i) =>
+    allowedIn(
+      rule(`r${i % 6}`, {
+        tier: i % 2 === 0 ? 'tenant' : 'admin',
+        priority: (i % 3) * 100,
+        rules: [
+          {
+            vni: 1000,
+            match: { dstIP: `10.1.0.${i % 4}` },
+            action: i % 2 === 0 ? 'deny' : 'allow',
+          },
+          { vni: 1000, match: { dstPort: i % 5 }, action: 'allow' },
+        ],
+      }),
+      1000,
+    ),
+  );
+  const locals = [
+    local('p1', 1, 1000, '02:00:0a:01:01:05', '10.1.0.15'),
+    local('p2', 2, 1000, '02:00:0a:01:01:06', '10.1.0.16'),
+    local('p2', 2, 1000, '02:00:0a:01:01:07', '10.1.0.17'),
+    local('p3', 3, 1001, '02:00:0a:01:01:05', '10.1.0.15'),
+  ];
+  const snapshots = fc
+    .record({
+      rules: fc
+        .subarray(pool)
+        .map((some) => [
+          ...new Map(some.map((input) => [input.object.metadata.name, input])).values(),
+        ]),
+      locals: fc.subarray(locals),
+      networks: fc.subarray([
+        network(1000, 'tenant-a'),
+        network(1001, 'tenant-b', { unknownUnicast: 'flood' }),
+      ]),
+      tunnel: fc.boolean(),
+    })
+    .map(({ rules, locals: some, networks, tunnel }) =>
+      labSnapshot(rules, { locals: some, networks, ...(tunnel ? {} : { tunnel: undefined }) }),
+    );
+  fc.assert(
+    fc.property(fc.array(snapshots, { minLength: 1, maxLength: 5 }), (history) => {
+      const desired = new DesiredState();
+      for (const snapshot of history) desired.update(snapshot);
+      const last = history.at(-1);
+      t.strictSame(table(desired), last === undefined ? [] : table(compile(last)));
+    }),
+    { numRuns: 60 },
+  );
+});
+
+t.test('ids follow from names, and a collision is settled by sort order', async (t) => {
+  const collide = (name: string, salt: number): bigint =>
+    BigInt(salt === 0 ? 7 : name.charCodeAt(0) + salt);
+  const orders = [
+    ['a', 'b', 'c'],
+    ['c', 'b', 'a'],
+    ['b', 'c', 'a'],
+  ];
+  const results = orders.map((order) => {
+    const ids = new RuleIds(collide);
+    order.forEach((name) => ids.add(name));
+    return ['a', 'b', 'c'].map((name) => ids.idOf(name));
+  });
+  t.strictSame(results[1], results[0]);
+  t.strictSame(results[2], results[0]);
+  t.equal(new Set(results[0]).size, 3);
+  const ids = new RuleIds(collide);
+  ids.add('b');
+  t.strictSame(ids.add('a'), ['b'], 'the displaced name is reported');
+  t.strictSame(ids.delete('a'), ['b']);
+  t.equal(ids.idOf('b'), 7n);
+});
+
+t.test('a port range is split into at most 30 masked matches that cover exactly it', async (t) => {
+  t.equal(maskedPorts(1, 65534).length, 30);
+  const port = fc.integer({ min: 0, max: 65535 });
+  fc.assert(
+    fc.property(port, port, port, (a, b, probe) => {
+      const [low, high] = a < b ? [a, b] : [b, a];
+      const blocks = maskedPorts(low, high);
+      const hits = blocks.filter(({ value, mask }) => (probe & mask) === value).length;
+      return blocks.length <= 30 && hits === (probe >= low && probe <= high ? 1 : 0);
+    }),
+  );
+});
+
+t.test(
+  'flood groups carry our tag and their VNI, and no other group is taken for ours',
+  async (t) => {
+    t.equal(isOwnGroup(floodGroupId(vni(1), 'local')), true);
+    t.equal(isOwnGroup(floodGroupId(vni(16777215), 'tunnel')), true);
+    t.ok(floodGroupId(vni(16777215), 'tunnel') < 0xffffff00, 'a valid group id');
+    for (const foreign of [0, 1, 1000, 33554432, 0xfffffff0]) t.equal(isOwnGroup(foreign), false);
+  },
+);
