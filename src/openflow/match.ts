@@ -1,0 +1,158 @@
+/**
+ * Match of a flow: a list of fields to OXM TLVs and back (OpenFlow 1.3.5 section 7.2.3), without the ofp_match header.
+ * The encoder writes fields in the order of the switch's own dump, whatever order they are given in, and refuses what the
+ * switch would widen, normalize or reject. It does not know which table a match is for.
+ */
+import { Buffer } from 'node:buffer';
+import { OXM_FIELDS, fieldByName } from './oxm-fields.ts';
+import type { FieldName, OxmField, OxmValue } from './oxm-fields.ts';
+import { allOnes, checkedMask, isAllOnes, readOxm, refuse, writeOxm } from './oxm.ts';
+
+/** One field of a match. */
+export interface MatchField {
+  /** `unknown` comes from decoding only: a field of somebody else's flow that the registry does not have. */
+  readonly field: FieldName | 'unknown';
+  /** The value: numbers up to 48 bits and bigint beyond after decoding, either before encoding. */
+  readonly value: OxmValue;
+  /** Bits that count; absent: all. */
+  readonly mask?: OxmValue;
+  /** The whole TLV of an `unknown` field. */
+  readonly oxm?: Uint8Array;
+}
+
+/** Fields that all have to hold. Their order means nothing. */
+export type Match = readonly MatchField[];
+
+/** Bytes that any match fits into: every field once, masked. */
+export const MATCH_SIZE_MAX = OXM_FIELDS.reduce((sum, { sizeBytes }) => sum + 8 + 2 * sizeBytes, 0);
+
+// One slot per field, by rank; used only within one call of writeMatch, and empty in between.
+const slots: (MatchField | undefined)[] = OXM_FIELDS.map(() => undefined);
+
+// A prerequisite by rank, so that the check needs no look-up by name.
+const PREREQUISITES = OXM_FIELDS.map((field) =>
+  field.prerequisites.map((need) => ({ ...need, rank: rankOf(need.field) })),
+);
+
+function rankOf(name: FieldName): number {
+  return OXM_FIELDS.findIndex((field) => field.name === name);
+}
+
+/** Refuses a field whose prerequisites the match does not contain exactly. */
+function checkPrerequisites(field: OxmField): void {
+  for (const need of PREREQUISITES[field.rank] ?? []) {
+    const entry = slots[need.rank];
+    if (entry === undefined) {
+      if (need.optional) continue;
+    } else if (need.values.includes(Number(entry.value))) {
+      continue;
+    }
+    const wanted = need.values.map((value) => `0x${value.toString(16)}`).join(' or ');
+    const optional = need.optional ? ' or no' : '';
+    refuse('MATCH', 'PREREQUISITE', field, `needs${optional} ${need.field} ${wanted}`);
+  }
+}
+
+/** Puts the fields into their slots; returns the number of slots up to the last one used. */
+function fillSlots(match: Match): number {
+  let used = 0;
+  for (const entry of match) {
+    const field = fieldByName(entry.field);
+    if (field === undefined) {
+      refuse('MATCH', 'UNKNOWN', { name: entry.field }, 'no field that can be encoded');
+    }
+    const { mask } = entry;
+    if (
+      mask !== undefined &&
+      !field.maskable &&
+      !isAllOnes(field, mask) &&
+      mask !== 0 &&
+      mask !== 0n
+    ) {
+      refuse('MATCH', 'MASK', field, 'can only be matched as a whole');
+    }
+    checkedMask(field, entry.value, mask, 'MATCH');
+    if (mask === 0 || mask === 0n) continue; // matches everything: not part of the match
+    if (slots[field.rank] !== undefined) refuse('MATCH', 'DUPLICATE', field, 'is matched twice');
+    slots[field.rank] = entry;
+    if (field.rank >= used) used = field.rank + 1;
+  }
+  return used;
+}
+
+/** The mask that the switch writes for a field: it always masks the flag fields, whose unused bits it does not keep. */
+function wireMask(field: OxmField, mask: OxmValue | undefined): OxmValue | undefined {
+  if (field.name === 'tcpFlags' || field.name === 'ctState') return mask ?? allOnes(field);
+  return mask === undefined || isAllOnes(field, mask) ? undefined : mask;
+}
+
+/**
+ * Writes the TLVs of a match at `at` and returns the offset behind them. There must be {@link MATCH_SIZE_MAX} bytes.
+ * @throws OpenFlowError as {@link encodeMatch}.
+ */
+export function writeMatch(match: Match, out: Buffer, at: number): number {
+  try {
+    const used = fillSlots(match);
+    for (let rank = 0; rank < used; rank++) {
+      const entry = slots[rank];
+      const field = OXM_FIELDS[rank];
+      if (entry === undefined || field === undefined) continue;
+      if (field.prerequisites.length > 0) checkPrerequisites(field);
+      at = writeOxm(out, at, field, entry.value, wireMask(field, entry.mask));
+    }
+    return at;
+  } finally {
+    slots.fill(undefined);
+  }
+}
+
+const scratch = Buffer.alloc(MATCH_SIZE_MAX);
+
+/**
+ * Encodes a match as OXM TLVs: the same bytes that the switch dumps.
+ * @throws OpenFlowError `OFP_MATCH_PREREQUISITE`, `OFP_MATCH_DUPLICATE`, `OFP_MATCH_RANGE`, `OFP_MATCH_MASK` or
+ * `OFP_MATCH_UNKNOWN`, naming the field. Nothing is ever widened.
+ */
+export function encodeMatch(match: Match): Uint8Array {
+  const end = writeMatch(match, scratch, 0);
+  return Buffer.from(scratch.subarray(0, end));
+}
+
+/** `bytes` as a Buffer over the same memory. */
+export function bufferOver(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/**
+ * Decodes OXM TLVs. Fields that the registry does not have become `unknown` entries.
+ * @throws DecodeError on a length that cannot be.
+ */
+export function decodeMatch(oxm: Uint8Array): Match {
+  const bytes = bufferOver(oxm);
+  const match: MatchField[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const { field, value, mask, end } = readOxm(bytes, at, bytes.length);
+    if (field === undefined) {
+      match.push({ field: 'unknown', value: 0, oxm: oxm.subarray(at, end) });
+    } else if (mask === undefined || isAllOnes(field, mask)) {
+      match.push({ field: field.name, value });
+    } else {
+      match.push({ field: field.name, value, mask });
+    }
+    at = end;
+  }
+  return match;
+}
+
+/** True when the TLVs stand in the order in which {@link encodeMatch} writes them, and all of them are known. */
+export function isCanonicalOrder(oxm: Uint8Array): boolean {
+  const bytes = bufferOver(oxm);
+  let last = -1;
+  for (let at = 0; at < bytes.length;) {
+    const { field, end } = readOxm(bytes, at, bytes.length);
+    if (field === undefined || field.rank <= last) return false;
+    last = field.rank;
+    at = end;
+  }
+  return true;
+}
