@@ -90,13 +90,15 @@ install_npm_packages() {
 ensure_node24() {
   is_node24 && return
   say "Node 24: runs the installer of the npm package 'node'"
-  (cd node_modules/node && node installArchSpecificPackage.js </dev/null >&2) || true
+  (cd node_modules/node && NODE_NO_WARNINGS=1 node installArchSpecificPackage.js </dev/null >&2) || true
+  # npm links a program only when it is there at the end of the installation.
+  [ -e node_modules/.bin/node ] || ln -sf ../node/bin/node node_modules/.bin/node
   is_node24 || die "node_modules/.bin/node is not Node 24 (npm package 'node' did not install for $(uname -m)): remove node_modules and run 'npm run setup' again"
 }
 
 ensure_addons() {
   addons_built && return
-  npm rebuild syscall-napi buffer2address --foreground-scripts </dev/null >&2 || true
+  npm rebuild syscall-napi buffer2address </dev/null >&2 || true
   addons_built || say "warning: the native part of node-netlink is not built (needs a C++ compiler and python3): netlink features will say so"
 }
 
