@@ -4,7 +4,6 @@
  * the match of its flow is left to the switch.
  */
 import { Buffer } from 'node:buffer';
-import { OFPORT_MAX } from '../base/brand.ts';
 import { DecodeError } from '../base/error.ts';
 import { OpenFlowError } from './errors.ts';
 import { bufferOver } from './match.ts';
@@ -13,7 +12,7 @@ import type { Subfield } from './nicira.ts';
 import { NXAST, NX_VENDOR_ID, OFPAT, OFPP, OFP_MESSAGE_MAX } from './ofp13.ts';
 import { fieldByName } from './oxm-fields.ts';
 import type { FieldName, OxmField, OxmValue } from './oxm-fields.ts';
-import { checkedMask, readOxm, refuse, writeValue } from './oxm.ts';
+import { checkedMask, fits, isPort, readOxm, refuse, writeValue } from './oxm.ts';
 
 /** One action. */
 export type Action =
@@ -99,6 +98,10 @@ function inRange(what: string, value: number, max: number): number {
   return refuse('ACTION', 'RANGE', { name: what }, `${value} is not 0..${max}`);
 }
 
+function checkPort(port: number): number {
+  return isPort(port) ? port : refuse('ACTION', 'RANGE', { name: 'port' }, `${port} is no port`);
+}
+
 function writable(field: OxmField): void {
   if (!field.writable) refuse('ACTION', 'READ_ONLY', field, 'cannot be set');
 }
@@ -175,7 +178,7 @@ function writeNested(
 function writeAction(out: Buffer, at: number, action: Action): number {
   switch (action.type) {
     case 'output': {
-      const port = inRange('port', action.port, 0xffffffff);
+      const port = checkPort(action.port);
       const maxLen = port === OFPP.CONTROLLER ? (action.maxLen ?? 0xffff) : 0;
       out.writeUInt32BE(OFPAT.OUTPUT * 0x10000 + 16, at);
       out.writeUInt32BE(port, at + 4);
@@ -201,10 +204,7 @@ function writeAction(out: Buffer, at: number, action: Action): number {
     }
     case 'resubmit':
       inRange('table', action.table, 0xff);
-      // 16 bits on the wire: an interface's number, or one of the reserved ones at the top.
-      if (action.port !== undefined && !(action.port >= OFPP.MAX && action.port <= OFPP.ANY)) {
-        inRange('port', action.port, OFPORT_MAX);
-      }
+      if (action.port !== undefined) checkPort(action.port);
       return nicira.writeResubmit(out, at, action.table, action.port);
     case 'conjunction': {
       const clauses = inRange('clauses', action.clauses, 64);
@@ -280,6 +280,7 @@ function bad(message: string, bytes: Buffer, offset: number): DecodeError {
 function readSetField(bytes: Buffer, at: number, size: number): Action | undefined {
   const { field, value, mask, end } = readOxm(bytes, at + 4, at + size);
   if (field === undefined || mask !== undefined || !field.writable) return undefined;
+  if (!fits(field, value)) return undefined;
   const header = field.nxmBits < field.bits ? field.nxmHeader : field.header;
   const canonical = bytes.readUInt32BE(at + 4) === header && ((end - at + 7) & ~7) === size;
   return canonical ? { type: 'setField', field: field.name, value } : undefined;
@@ -291,6 +292,7 @@ function readRegLoad(bytes: Buffer, at: number, size: number): Action | undefine
   const { field, start, bits } = load.to;
   const narrow = (value: bigint): OxmValue => (field.bits <= 48 ? Number(value) : value);
   const value = narrow(load.value << BigInt(start));
+  if (!fits(field, value)) return undefined;
   if (bits === field.nxmBits) return { type: 'setField', field: field.name, value, load: true };
   const mask = narrow(((1n << BigInt(bits)) - 1n) << BigInt(start));
   return { type: 'setField', field: field.name, value, mask };
@@ -377,6 +379,7 @@ function readAction(bytes: Buffer, at: number, size: number, depth: number): Act
     case OFPAT.OUTPUT: {
       if (size !== 16) return undefined;
       const port = bytes.readUInt32BE(at + 4);
+      if (!isPort(port)) return undefined;
       if (port !== OFPP.CONTROLLER) return { type: 'output', port };
       return { type: 'output', port, maxLen: bytes.readUInt16BE(at + 8) };
     }

@@ -285,13 +285,17 @@ export function formatInstructions(instructions: Instructions | Uint8Array): str
   return parts.filter((part) => part !== '').join(',') || 'drop';
 }
 
-/** A flow as `cookie=0x1, table=5, priority=100,ip actions=drop`. Table 0 and priority 32768 go without saying, as in OVS. */
+/**
+ * A flow as `cookie=0x1, table=5, priority=100,ip actions=drop`. Cookie 0, table 0 and priority 32768 go without saying, as
+ * ovs-ofctl has it.
+ */
 export function formatFlow(flow: EncodedFlow): string {
+  const cookie = flow.cookie === 0n ? '' : `cookie=0x${flow.cookie.toString(16)}, `;
   const table = flow.tableId === 0 ? '' : `table=${flow.tableId}, `;
   const priority = flow.priority === DEFAULT_PRIORITY ? '' : `priority=${flow.priority}`;
   const match = [priority, formatMatch(matchOf(flow))].filter((part) => part !== '').join(',');
   const actions = `actions=${formatInstructions(instructionsOf(flow))}`;
-  return `cookie=0x${flow.cookie.toString(16)}, ${table}${match === '' ? '' : `${match} `}${actions}`;
+  return `${cookie}${table}${match === '' ? '' : `${match} `}${actions}`;
 }
 
 const GROUP_TYPES: ReadonlyMap<number, string> = new Map([

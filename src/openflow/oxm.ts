@@ -10,9 +10,10 @@
  * In class 0xffff four bytes of experimenter id stand before the value, and the length counts them. What may stand together
  * in a match is decided in `match.ts`.
  */
+import { OFPORT_MAX } from '../base/brand.ts';
 import { DecodeError } from '../base/error.ts';
 import { OpenFlowError } from './errors.ts';
-import { ONF_VENDOR_ID, OXM_CLASS } from './ofp13.ts';
+import { OFPP, ONF_VENDOR_ID, OXM_CLASS } from './ofp13.ts';
 import { fieldByHeader } from './oxm-fields.ts';
 import type { OxmField, OxmValue } from './oxm-fields.ts';
 
@@ -29,8 +30,18 @@ const ONES: readonly (number | undefined)[] = Array.from(
   (_, bits) => 2 ** bits - 1,
 );
 
+/** True for the number of an interface and for the reserved ones: the switch refuses what is between. */
+export function isPort(port: number): boolean {
+  return (
+    Number.isInteger(port) &&
+    port >= 0 &&
+    (port <= OFPORT_MAX || (port >= OFPP.MAX && port <= OFPP.ANY))
+  );
+}
+
 /** True when `value` is a whole number from 0 on that fits into the field. */
 export function fits(field: OxmField, value: OxmValue): boolean {
+  if (field.kind === 'port' && !isPort(Number(value))) return false;
   if (typeof value === 'number') {
     return Number.isSafeInteger(value) && value >= 0 && value <= (ONES[field.bits] ?? Infinity);
   }
@@ -63,10 +74,15 @@ export function checkedMask(
   prefix: 'MATCH' | 'ACTION',
 ): OxmValue | undefined {
   if (!fits(field, value)) {
-    refuse(prefix, 'RANGE', field, `value ${value} is not a number of ${field.bits} bits`);
+    refuse(
+      prefix,
+      'RANGE',
+      field,
+      `value ${value} is no ${field.kind === 'port' ? 'port' : `number of ${field.bits} bits`}`,
+    );
   }
   if (mask === undefined) return undefined;
-  if (!fits(field, mask)) {
+  if (!isAllOnes(field, mask) && !fits(field, mask)) {
     refuse(prefix, 'RANGE', field, `mask ${mask} is not a number of ${field.bits} bits`);
   }
   if (exceedsMask(value, mask)) {

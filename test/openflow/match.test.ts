@@ -85,6 +85,8 @@ const REFUSED: readonly { name: string; match: Match; field: string; code: strin
   },
   ...[
     { field: 'reg0', value: 2 ** 32 },
+    { field: 'inPort', value: 0xff00 },
+    { field: 'inPort', value: 0xfffffeff },
     { field: 'reg0', value: -1 },
     { field: 'reg0', value: 0.5 },
     { field: 'reg0', value: NaN },
