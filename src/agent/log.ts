@@ -5,7 +5,7 @@ import { pino, type Logger as PinoLogger } from 'pino';
 import type { Logger } from '../base/logger.ts';
 
 /** Levels that the configuration accepts. */
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
 const REDACTED_PATHS = [
   '*.token',

@@ -45,9 +45,9 @@ export interface Tunnel {
 
 /** What ownership says about one entry of a rule: the VNI that it acts in, or why it may not. */
 export interface EntryVerdict {
-  readonly vni?: Vni;
-  readonly reason?: string;
-  readonly message?: string;
+  readonly vni?: Vni | undefined;
+  readonly reason?: string | undefined;
+  readonly message?: string | undefined;
 }
 
 /** A rule with what was decided about its entries, in the order of `object.spec.rules`. */

@@ -7,6 +7,7 @@ import type { DpuRule, RuleEntry, Tier } from '../../api/dpu-rule.ts';
 import { NAMESPACE_NAME_LABEL } from '../../api/labels.ts';
 import { objectKey } from '../../api/object.ts';
 import { formatVniRanges, ownsVni, type VniRange } from '../../api/vni-range.ts';
+import { parsePrefix, type IpPrefix } from '../../base/address.ts';
 import { asVni, type Vni } from '../../base/brand.ts';
 import type { NetworkConfig, TierConfig } from '../config-shape.ts';
 
@@ -20,6 +21,7 @@ export interface NetworkView {
   readonly namespaces: readonly string[];
   /** Labels that a namespace must carry to be one of the network's too; undefined when there is no selector. */
   readonly namespaceLabels: ReadonlyMap<string, string> | undefined;
+  readonly subnets: readonly IpPrefix[];
   readonly defaultAction: { readonly ingress: DefaultAction; readonly egress: DefaultAction };
   readonly unknownUnicast: UnknownUnicast;
   readonly conntrack: 'on' | 'off';
@@ -53,12 +55,13 @@ export type OwnershipVerdict =
   | { readonly vni?: undefined; readonly reason: OwnershipReason; readonly message: string };
 
 function fromConfig(network: NetworkConfig): NetworkView {
-  const { vni, name, namespaces, defaultAction, unknownUnicast } = network;
+  const { vni, name, namespaces, subnets, defaultAction, unknownUnicast } = network;
   return {
     vni,
     name,
     namespaces,
     namespaceLabels: undefined,
+    subnets,
     defaultAction,
     unknownUnicast,
     conntrack: 'off',
@@ -78,6 +81,7 @@ function fromObject(network: DpuNetwork, vni: Vni): NetworkView {
       namespaceSelector === undefined
         ? undefined
         : new Map(Object.entries(namespaceSelector.matchLabels)),
+    subnets: network.spec.subnets.map(parsePrefix).filter((subnet) => subnet !== undefined),
     defaultAction,
     unknownUnicast,
     conntrack,

@@ -1,0 +1,204 @@
+/**
+ * The agent: which parts there are, in which order they start and stop, and who pokes whom. Decisions are made in the
+ * rooms; here they are only connected.
+ */
+import type { Logger } from '../base/logger.ts';
+import { OpenFlowSession } from '../openflow/session.ts';
+import type { AgentConfig } from './config.ts';
+import { reloadConfig } from './config-reload.ts';
+import { CounterReader } from './debug/counters.ts';
+import { DebugServer } from './debug/debug-server.ts';
+import { debugRoutes, type AgentView } from './debug/views.ts';
+import { DesiredState } from './flow/desired.ts';
+import type { Snapshot } from './flow/model.ts';
+import { AgentMetrics } from './metrics.ts';
+import { OvsBridge } from './overlay/ovs-bridge.ts';
+import { Reconciler } from './reconcile/reconciler.ts';
+import { ruleState, ruleStatus, type RuleState, type RuleStatus } from './reconcile/rule-status.ts';
+import { makeSnapshot, type BuiltSnapshot } from './snapshot.ts';
+import { DirectorySource } from './sources/directory.ts';
+import type { RuleSource } from './sources/source.ts';
+
+/** Controller id that the agent gives itself on its OpenFlow connections: packet-ins for it reach nobody else. */
+const CONTROLLER_ID = 0xd9a6;
+
+/** A running agent. */
+export class Agent implements AgentView {
+  readonly startedAt = new Date();
+  readonly desired = new DesiredState();
+  readonly source: RuleSource;
+  readonly bridge: OvsBridge;
+  readonly session: OpenFlowSession;
+  readonly reconciler: Reconciler;
+  readonly metrics: AgentMetrics;
+  readonly counters: CounterReader;
+  readonly #logger: Logger;
+  readonly #debug: DebugServer;
+  readonly #scrape: DebugServer;
+  #config: AgentConfig;
+  #sourceRead = false;
+  #built: BuiltSnapshot | undefined;
+
+  constructor(config: AgentConfig, logger: Logger) {
+    this.#config = config;
+    this.#logger = logger;
+    this.source = new DirectorySource(config.rules.path, { logger });
+    this.bridge = new OvsBridge(config, logger);
+    this.session = new OpenFlowSession({
+      path: `${config.ovs.rundir}/${config.ovs.bridge}.mgmt`,
+      controllerId: CONTROLLER_ID,
+    });
+    this.metrics = new AgentMetrics({
+      flows: () => this.flowCounts(),
+      rules: () => this.ruleCounts(),
+      drops: async () => (await this.counters.read())?.drops,
+    });
+    this.counters = new CounterReader(() => this.session.current);
+    this.reconciler = new Reconciler({
+      desired: this.desired,
+      snapshot: () => this.#snapshot(),
+      connection: () => this.session.current,
+      mayWrite: () => this.bridge.lockHeld,
+      observer: this.metrics,
+      logger,
+    });
+    this.#debug = new DebugServer(debugRoutes(this), logger);
+    const scrapePaths = ['/metrics', '/healthz', '/readyz'];
+    const scrapeRoutes = new Map([...debugRoutes(this)].filter(([path]) => scrapePaths.includes(path)));
+    this.#scrape = new DebugServer(scrapeRoutes, logger);
+  }
+
+  /** The configuration in force. */
+  get config(): AgentConfig {
+    return this.#config;
+  }
+
+  /** What the last snapshot left out, and why. */
+  get built(): BuiltSnapshot | undefined {
+    return this.#built;
+  }
+
+  /** What keeps the agent from being ready; empty when it is. */
+  get notReady(): readonly string[] {
+    const reasons: string[] = [];
+    if (!this.#sourceRead) reasons.push('the rules have not been read yet');
+    if (!this.bridge.synced) reasons.push('the OVSDB database has not been read yet');
+    else if (!this.bridge.lockHeld) reasons.push('another agent holds the lock of the bridge');
+    if (this.bridge.tunnel === undefined) reasons.push(`no tunnel: ${this.bridge.tunnelProblem ?? 'not there yet'}`);
+    if (this.session.current === undefined) reasons.push('no OpenFlow connection to the bridge');
+    else if (this.reconciler.lastSync === undefined) reasons.push('the first sync is not complete');
+    return reasons;
+  }
+
+  /** Flows by state. */
+  flowCounts(): { desired: number; installed: number; foreign: number } {
+    const mirror = this.reconciler.mirror;
+    return {
+      desired: this.desired.flowCount,
+      installed: mirror?.flowCount ?? 0,
+      foreign: mirror?.foreignCount ?? 0,
+    };
+  }
+
+  /** Status of each rule entry, in the order of names. */
+  ruleStatuses(): RuleStatus[] {
+    const context = {
+      desired: this.desired,
+      actual: this.reconciler.mirror,
+      refused: this.reconciler.refused,
+    };
+    return [...this.desired.entries()]
+      .map((entry) => ruleStatus(entry, context))
+      .sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
+  }
+
+  /** Rule entries by state. */
+  ruleCounts(): Record<RuleState, number> {
+    const counts: Record<RuleState, number> = { programmed: 0, pending: 0, refused: 0 };
+    for (const status of this.ruleStatuses()) counts[ruleState(status)]++;
+    return counts;
+  }
+
+  /**
+   * Starts everything. Resolves when the local sockets listen and the rules have been read once; the switch may come later.
+   * @throws ConfigError when the debug socket or the metrics address cannot be used.
+   */
+  async start(): Promise<void> {
+    const { debug, metrics } = this.#config;
+    await this.#debug.listenUnix(debug.socket);
+    if (metrics.listen !== 'off') await this.#scrape.listenTcp(metrics.listen.host, metrics.listen.port);
+    this.#wire();
+    this.bridge.start();
+    this.session.start();
+    await this.source.start();
+    this.#sourceRead = true;
+    this.reconciler.start();
+    this.#logger.info({ bridge: this.#config.ovs.bridge, rules: this.#config.rules.path }, 'agent started');
+  }
+
+  /** Stops everything. Flows, ports and bridge stay as they are. */
+  async close(): Promise<void> {
+    await this.reconciler.close();
+    await Promise.all([this.source.close(), this.bridge.close(), this.session.close()]);
+    await Promise.all([this.#debug.close(), this.#scrape.close()]);
+    this.#logger.info({}, 'agent stopped, flows stay in place');
+  }
+
+  /** Takes over a changed configuration as far as that is possible while running. */
+  reconfigure(next: AgentConfig): void {
+    const { config, needRestart } = reloadConfig(this.#config, next);
+    this.#config = config;
+    this.bridge.reconfigure(config);
+    if (needRestart.length > 0) {
+      this.#logger.warn({ parts: needRestart }, 'configuration changed in parts that need a restart');
+    }
+    this.#logger.info({}, 'configuration read again');
+    this.reconciler.poke(performance.now());
+  }
+
+  #wire(): void {
+    const { metrics, reconciler } = this;
+    this.source.on('change', () => {
+      const { revision, problems, changedAtMs } = this.source.snapshot;
+      this.#logger.info({ revision, problems: problems.length }, 'rules changed');
+      for (const problem of problems) this.#logger.warn({ problem }, 'rule file problem');
+      reconciler.poke(changedAtMs);
+    });
+    this.bridge.on('change', () => reconciler.poke(performance.now()));
+    this.bridge.on('down', (error) => {
+      metrics.reconnecting('ovsdb');
+      this.#logger.warn({ err: error }, 'no OVSDB connection');
+    });
+    this.session.on('up', (connection) => {
+      this.#logger.info({ datapath: `0x${connection.features.datapathId.toString(16)}` }, 'switch connected');
+      reconciler.poke();
+    });
+    this.session.on('down', (error) => {
+      metrics.reconnecting('openflow');
+      this.#logger.warn({ err: error ?? new Error('closed') }, 'no OpenFlow connection');
+    });
+    let first = true;
+    reconciler.on('synced', (sync) => {
+      if (first) this.#logger.info({ ...sync, flows: this.flowCounts() }, 'first sync complete');
+      else if (sync.flowMods > 0) this.#logger.info({ ...sync }, 'synced');
+      first = false;
+    });
+  }
+
+  /** Undefined until every source has spoken: half a picture would take away what is in force. */
+  #snapshot(): Snapshot | undefined {
+    if (!this.#sourceRead || !this.bridge.settled) return undefined;
+    const inputs = {
+      config: this.#config,
+      source: this.source.snapshot,
+      ports: this.bridge.ports,
+      tunnel: this.bridge.tunnel,
+    };
+    this.#built = makeSnapshot(inputs, this.#built?.ruleSet);
+    return this.#built.snapshot;
+  }
+}
+
+function sortKey({ namespace, name, rule }: RuleStatus): string {
+  return `${namespace}/${name}/${rule}`;
+}

@@ -1,0 +1,157 @@
+/**
+ * The answers of the debug socket: what the agent knows, as JSON for people and `dpuctl`. Reads only.
+ */
+import { formatIp } from '../../base/address.ts';
+import { VERSION } from '../../base/version.ts';
+import type { OpenFlowConnection } from '../../openflow/client.ts';
+import { formatInstructions, formatMatch } from '../../openflow/format.ts';
+import type { AgentConfig } from '../config.ts';
+import { dropReasonOf } from '../flow/drop-reason.ts';
+import type { DesiredState } from '../flow/desired.ts';
+import { flowKey } from '../../openflow/flow.ts';
+import type { AgentMetrics } from '../metrics.ts';
+import type { OvsBridge } from '../overlay/ovs-bridge.ts';
+import type { LastSync } from '../reconcile/reconciler.ts';
+import type { RuleState, RuleStatus } from '../reconcile/rule-status.ts';
+import { visitOwnFlows } from '../reconcile/switch-dump.ts';
+import type { BuiltSnapshot } from '../snapshot.ts';
+import type { RuleSource } from '../sources/source.ts';
+import type { CounterReader } from './counters.ts';
+import type { DebugAnswer, DebugRoute } from './debug-server.ts';
+
+/** What the views read. */
+export interface AgentView {
+  readonly config: AgentConfig;
+  readonly startedAt: Date;
+  readonly notReady: readonly string[];
+  readonly desired: DesiredState;
+  readonly source: RuleSource;
+  readonly bridge: OvsBridge;
+  readonly session: { readonly current: OpenFlowConnection | undefined };
+  readonly reconciler: { readonly lastSync: LastSync | undefined };
+  readonly counters: CounterReader;
+  readonly metrics: AgentMetrics;
+  readonly built: BuiltSnapshot | undefined;
+  flowCounts(): { readonly desired: number; readonly installed: number; readonly foreign: number };
+  ruleCounts(): Readonly<Record<RuleState, number>>;
+  ruleStatuses(): readonly RuleStatus[];
+}
+
+const UNAVAILABLE = 503;
+const BAD_REQUEST = 400;
+
+/** The routes of the debug socket. */
+export function debugRoutes(agent: AgentView): Map<string, DebugRoute> {
+  return new Map<string, DebugRoute>([
+    ['/healthz', () => ({ body: 'ok\n' })],
+    ['/readyz', () => readyAnswer(agent)],
+    ['/status', () => ({ body: statusOf(agent) })],
+    ['/rules', async () => ({ body: await rulesOf(agent) })],
+    ['/flows', (query) => flowsAnswer(agent, query)],
+    [
+      '/metrics',
+      async () => ({
+        contentType: agent.metrics.registry.contentType,
+        body: await agent.metrics.registry.metrics(),
+      }),
+    ],
+  ]);
+}
+
+function readyAnswer(agent: AgentView): DebugAnswer {
+  const reasons = agent.notReady;
+  return reasons.length === 0
+    ? { body: 'ready\n' }
+    : { status: UNAVAILABLE, body: { ready: false, reasons } };
+}
+
+function statusOf(agent: AgentView): unknown {
+  const { config, bridge, source, built } = agent;
+  const tunnel = bridge.tunnel;
+  const connection = agent.session.current;
+  const rules = agent.ruleCounts();
+  return {
+    version: VERSION,
+    node: config.node,
+    ready: agent.notReady.length === 0,
+    notReady: agent.notReady,
+    startedAt: agent.startedAt.toISOString(),
+    uptimeSeconds: Math.round((Date.now() - agent.startedAt.getTime()) / 1000),
+    bridge: {
+      name: config.ovs.bridge,
+      datapathType: bridge.datapathType ?? config.ovs.datapathType,
+      datapathId: connection?.features.datapathId ?? null,
+    },
+    vtep:
+      tunnel === undefined
+        ? { ip: null, ofport: null, problem: bridge.tunnelProblem ?? null }
+        : { ip: formatIp(4, BigInt(tunnel.ip)), ofport: tunnel.ofport, problem: bridge.tunnelProblem ?? null },
+    ovsdb: { connected: bridge.connected, lock: bridge.lockHeld },
+    openflow: { connected: connection !== undefined },
+    source: {
+      kind: config.rules.source,
+      path: config.rules.path,
+      revision: source.snapshot.revision,
+      objects: source.snapshot.objects.size,
+    },
+    rules: { total: rules.programmed + rules.pending + rules.refused, ...rules },
+    flows: agent.flowCounts(),
+    lastSync: agent.reconciler.lastSync ?? null,
+    endpoints: {
+      local: built?.snapshot.locals.length ?? 0,
+      remote: built?.snapshot.remotes.length ?? 0,
+    },
+    problems: [...source.snapshot.problems, ...(built?.problems ?? []), ...bridge.problems],
+  };
+}
+
+async function rulesOf(agent: AgentView): Promise<unknown[]> {
+  const counters = await agent.counters.read();
+  return agent.ruleStatuses().map(({ cookie, ...row }) => ({
+    ...row,
+    packets: counters?.rules.get(cookie)?.packets ?? 0,
+    bytes: counters?.rules.get(cookie)?.bytes ?? 0,
+  }));
+}
+
+async function flowsAnswer(agent: AgentView, query: URLSearchParams): Promise<DebugAnswer> {
+  const connection = agent.session.current;
+  if (connection === undefined) return { status: UNAVAILABLE, body: { error: 'no OpenFlow connection to the bridge' } };
+  const tableText = query.get('table');
+  const table = tableText === null ? undefined : Number(tableText);
+  if (table !== undefined && !(Number.isInteger(table) && table >= 0 && table <= 253)) {
+    return { status: BAD_REQUEST, body: { error: `table is ${tableText}; accepted: 0..253` } };
+  }
+  const rule = query.get('rule');
+  const rows: unknown[] = [];
+  await visitOwnFlows(
+    connection,
+    (stats) => {
+      const owner = agent.desired.flow(flowKey(stats.tableId, stats.priority, stats.match))?.owner;
+      if (rule !== null && !isUnder(owner, `DPURule/${rule}`)) return;
+      rows.push({
+        table: stats.tableId,
+        priority: stats.priority,
+        cookie: stats.cookie,
+        match: formatMatch(stats.match),
+        actions: formatInstructions(stats.instructions),
+        rule: ownerText(owner, stats.cookie),
+        packets: stats.packets,
+        bytes: stats.bytes,
+      });
+    },
+    table,
+  );
+  return { body: rows };
+}
+
+function isUnder(owner: string | undefined, prefix: string): boolean {
+  return owner !== undefined && (owner === prefix || owner.startsWith(`${prefix}/`));
+}
+
+/** A rule by its name without the kind; a drop of the pipeline by its reason; else the unit that the flow is part of. */
+function ownerText(owner: string | undefined, cookie: bigint): string {
+  const reason = dropReasonOf(cookie);
+  if (reason !== undefined) return `drop/${reason}`;
+  return owner?.replace(/^DPURule\//, '') ?? '';
+}

@@ -1,0 +1,78 @@
+#!/usr/bin/env node
+/**
+ * dpu-agent: flags, configuration file, signals. Everything else is in `agent.ts`.
+ */
+import { readFile } from 'node:fs/promises';
+import { Command } from 'commander';
+import { BaseError, ConfigError, errorMessage, toError } from '../base/error.ts';
+import { VERSION } from '../base/version.ts';
+import { Agent } from './agent.ts';
+import { readConfig, type AgentConfig } from './config.ts';
+import { makeLogger } from './log.ts';
+
+const EXIT_FAILED = 1;
+const EXIT_CONFIG = 2;
+
+async function loadConfig(file: string): Promise<AgentConfig> {
+  let text;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    const message = `cannot be read: ${errorMessage(error)}`;
+    throw new ConfigError(file, [{ path: '', message }], error);
+  }
+  return readConfig(text, file, process.env);
+}
+
+async function run(file: string): Promise<void> {
+  const config = await loadConfig(file);
+  const logger = makeLogger(config.log.level, config.node);
+  const agent = new Agent(config, logger);
+  process.on('unhandledRejection', (reason) => {
+    logger.error({ err: toError(reason) }, 'unhandled rejection');
+    process.exitCode = EXIT_FAILED;
+  });
+  const stop = (signal: string): void => {
+    logger.info({ signal }, 'stopping');
+    void agent.close().finally(() => process.exit());
+  };
+  process.once('SIGTERM', stop);
+  process.once('SIGINT', stop);
+  process.on('SIGHUP', () => {
+    loadConfig(file).then(
+      (next) => agent.reconfigure(next),
+      (error: unknown) => logger.error({ err: toError(error) }, 'configuration refused, the one in force stays'),
+    );
+  });
+  await agent.start();
+}
+
+const command = new Command('dpu-agent')
+  .description('Makes the Open vSwitch of this DPU hold what the DPURules say.')
+  .requiredOption('--config <file>', 'configuration in YAML (docs/reference/config.md)')
+  .option('--check', 'check the configuration and exit')
+  .version(VERSION)
+  .addHelpText(
+    'after',
+    `
+Environment: KUBE_API_SERVER, VTEP_LOCAL_IP, VXLAN_DEVICE and OVS_BRIDGE override the file.
+Signals:     SIGTERM ends and leaves the flows in place; SIGHUP reads the configuration again.
+
+Example:     dpu-agent --config /etc/dpu-agent/agent.yaml`,
+  )
+  .action(async ({ config, check }: { config: string; check?: boolean }) => {
+    if (check === true) {
+      await loadConfig(config);
+      process.stdout.write(`${config}: ok\n`);
+    } else {
+      await run(config);
+    }
+  });
+
+try {
+  await command.parseAsync();
+} catch (error) {
+  const known = error instanceof BaseError;
+  process.stderr.write(`dpu-agent: ${known ? error.message : (toError(error).stack ?? '')}\n`);
+  process.exit(error instanceof ConfigError ? EXIT_CONFIG : EXIT_FAILED);
+}

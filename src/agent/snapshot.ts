@@ -1,0 +1,104 @@
+/**
+ * One immutable snapshot out of what the sources say: configuration, objects, ports, tunnel. Pure. It also lists what it
+ * had to leave out, and why; the compiler sees only what is allowed.
+ */
+import { formatMac, formatPrefix, type IpPrefix } from '../base/address.ts';
+import type { AgentConfig } from './config.ts';
+import type { LocalEndpoint, Network, RemoteEndpoint, Snapshot, Tunnel } from './flow/model.ts';
+import { attachments, type PortFacts } from './overlay/attachments.ts';
+import type { NetworkView } from './rules/ownership.ts';
+import { buildRuleSet, type RuleSet } from './rules/rule-set.ts';
+import type { SourceProblem, SourceSnapshot } from './sources/source.ts';
+
+/** What a snapshot is made from. */
+export interface SnapshotInputs {
+  readonly config: AgentConfig;
+  readonly source: SourceSnapshot;
+  readonly ports: readonly PortFacts[];
+  readonly tunnel: Tunnel | undefined;
+}
+
+/** A snapshot with what was left out of it. */
+export interface BuiltSnapshot {
+  readonly snapshot: Snapshot;
+  readonly problems: readonly SourceProblem[];
+  /** To be handed in again: rules that did not change keep their verdicts. */
+  readonly ruleSet: RuleSet;
+}
+
+/** Builds the snapshot. `previous` is the rule set of the one before. */
+export function makeSnapshot(inputs: SnapshotInputs, previous?: RuleSet): BuiltSnapshot {
+  const { config, source } = inputs;
+  const problems: SourceProblem[] = [];
+  const ruleSet = buildRuleSet(source.objects, config, previous);
+  const fileOf = (object: string): string => source.objects.get(object)?.origin ?? object;
+  for (const { object, reason, message } of ruleSet.networkProblems) {
+    problems.push({ file: fileOf(object), path: 'spec', object, message: `${reason}: ${message}` });
+  }
+  const networks: Network[] = [];
+  for (const view of ruleSet.networks.byVni.values()) {
+    const missing = unsupported(view);
+    if (missing !== undefined) {
+      problems.push({
+        file: fileOf(view.origin),
+        path: `spec.${missing}`,
+        object: view.origin,
+        message: 'is not available in this release; the network works without it',
+      });
+    }
+    networks.push(view);
+  }
+  networks.sort((a, b) => a.vni - b.vni);
+  const knownVnis = new Set<number>(networks.map(({ vni }) => vni));
+  const attached = attachments(inputs.ports, config.ports, knownVnis);
+  for (const { port, message } of attached.problems) {
+    problems.push({ file: `ovs:${config.ovs.bridge}`, path: port, message });
+  }
+  const remotes = remoteEndpoints(config, knownVnis, attached.endpoints, problems);
+  return {
+    snapshot: {
+      tunnel: inputs.tunnel,
+      peers: config.peers.map(({ vtep }) => Number(vtep.value)).sort((a, b) => a - b),
+      networks,
+      locals: attached.endpoints,
+      remotes,
+      rules: [...ruleSet.rules.values()].map(({ rule, verdicts }) => ({ object: rule, verdicts })),
+    },
+    problems,
+    ruleSet,
+  };
+}
+
+/** The first field of a network that this release does not act on. */
+function unsupported(network: NetworkView): string | undefined {
+  if (network.conntrack === 'on') return 'conntrack';
+  return network.dhcp === 'allow' ? 'dhcp' : undefined;
+}
+
+/** The endpoints of the peers, without those that are attached here: what is plugged in wins over what was written down. */
+function remoteEndpoints(
+  config: AgentConfig,
+  knownVnis: ReadonlySet<number>,
+  locals: readonly LocalEndpoint[],
+  problems: SourceProblem[],
+): RemoteEndpoint[] {
+  const attached = new Map(locals.map((endpoint) => [`${endpoint.vni}/${endpoint.mac}`, endpoint.port]));
+  const remotes: RemoteEndpoint[] = [];
+  for (const { vtep, endpoints } of config.peers) {
+    for (const { vni, mac, ips } of endpoints) {
+      const port = attached.get(`${vni}/${mac}`);
+      if (!knownVnis.has(vni)) {
+        problems.push(peerProblem(vtep, mac, `VNI ${vni} is no network that is configured here`));
+      } else if (port !== undefined) {
+        problems.push(peerProblem(vtep, mac, `is attached here, to port ${port}`));
+      } else {
+        remotes.push({ vni, mac, ips, vtep: Number(vtep.value) });
+      }
+    }
+  }
+  return remotes.sort((a, b) => a.vni - b.vni || (a.mac < b.mac ? -1 : 1));
+}
+
+function peerProblem(vtep: IpPrefix, mac: bigint, message: string): SourceProblem {
+  return { file: 'configuration', path: `peers ${formatPrefix(vtep)} ${formatMac(mac)}`, message };
+}
