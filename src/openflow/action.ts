@@ -160,7 +160,7 @@ function writeSetField(
   out.writeUInt32BE(OFPAT.SET_FIELD * 0x10000 + size, at);
   out.writeUInt32BE(header, at + 4);
   const end = writeValue(out, at + 8, value, header & 0xff);
-  out.fill(0, end, at + size);
+  for (let pad = end; pad < at + size; pad++) out[pad] = 0;
   return at + size;
 }
 

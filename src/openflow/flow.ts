@@ -140,7 +140,7 @@ export function encodeFlow(spec: FlowSpec): EncodedFlow {
   check('priority', priority, 0xffff);
   const matchEnd = writeMatch(spec.match, scratch, OXM_OFFSET);
   const start = instructionsOffset(matchEnd - OXM_OFFSET);
-  scratch.fill(0, matchEnd, start);
+  for (let pad = matchEnd; pad < start; pad++) scratch[pad] = 0;
   const end = writeInstructions(scratch, start, spec.instructions);
   return finish(tableId, priority, cookie, matchEnd, end);
 }
@@ -160,7 +160,7 @@ function canonicalMatch(oxm: Uint8Array): Uint8Array {
 /**
  * Makes the {@link EncodedFlow} of a dumped flow, for comparing with our own. The match is brought into our order of fields;
  * instructions stay as they are.
- * @throws DecodeError when the match is malformed.
+ * @throws DecodeError when a match that has to be reordered is malformed.
  */
 export function encodedFlowFromDump(
   tableId: number,

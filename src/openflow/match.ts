@@ -4,9 +4,9 @@
  * switch would widen, normalize or reject. It does not know which table a match is for.
  */
 import { Buffer } from 'node:buffer';
-import { OXM_FIELDS, fieldByName } from './oxm-fields.ts';
+import { OXM_FIELDS, fieldByHeader, fieldByName } from './oxm-fields.ts';
 import type { FieldName, OxmField, OxmValue } from './oxm-fields.ts';
-import { allOnes, checkedMask, isAllOnes, readOxm, refuse, writeOxm } from './oxm.ts';
+import { allOnes, checkedMask, headerAt, isAllOnes, readOxm, refuse, writeOxm } from './oxm.ts';
 
 /** One field of a match. */
 export interface MatchField {
@@ -26,8 +26,10 @@ export type Match = readonly MatchField[];
 /** Bytes that any match fits into: every field once, masked. */
 export const MATCH_SIZE_MAX = OXM_FIELDS.reduce((sum, { sizeBytes }) => sum + 8 + 2 * sizeBytes, 0);
 
-// One slot per field, by rank; used only within one call of writeMatch, and empty in between.
-const slots: (MatchField | undefined)[] = OXM_FIELDS.map(() => undefined);
+// The fields of the match that is being written, in the order of the registry. Used only within one call of writeMatch.
+const fields: OxmField[] = [];
+const entries: MatchField[] = [];
+let count = 0;
 
 // A prerequisite by rank, so that the check needs no look-up by name.
 const PREREQUISITES = OXM_FIELDS.map((field) =>
@@ -38,10 +40,17 @@ function rankOf(name: FieldName): number {
   return OXM_FIELDS.findIndex((field) => field.name === name);
 }
 
+function entryOf(rank: number): MatchField | undefined {
+  for (let index = 0; index < count; index++) {
+    if (fields[index]?.rank === rank) return entries[index];
+  }
+  return undefined;
+}
+
 /** Refuses a field whose prerequisites the match does not contain exactly. */
 function checkPrerequisites(field: OxmField): void {
   for (const need of PREREQUISITES[field.rank] ?? []) {
-    const entry = slots[need.rank];
+    const entry = entryOf(need.rank);
     if (entry === undefined) {
       if (need.optional) continue;
     } else if (need.values.includes(Number(entry.value))) {
@@ -53,36 +62,44 @@ function checkPrerequisites(field: OxmField): void {
   }
 }
 
-/** Puts the fields into their slots; returns the number of slots up to the last one used. */
-function fillSlots(match: Match): number {
-  let used = 0;
+/** Puts a field where it belongs among those picked so far: matches are short, so that is cheaper than sorting. */
+function insert(field: OxmField, entry: MatchField): void {
+  let at = count;
+  for (; at > 0; at--) {
+    const before = fields[at - 1];
+    const entryBefore = entries[at - 1];
+    if (before === undefined || entryBefore === undefined || before.rank < field.rank) break;
+    if (before === field) refuse('MATCH', 'DUPLICATE', field, 'is matched twice');
+    fields[at] = before;
+    entries[at] = entryBefore;
+  }
+  fields[at] = field;
+  entries[at] = entry;
+  count++;
+}
+
+/** Checks each field by itself and puts all of them in order. */
+function pickFields(match: Match): void {
+  count = 0;
   for (const entry of match) {
     const field = fieldByName(entry.field);
     if (field === undefined) {
       refuse('MATCH', 'UNKNOWN', { name: entry.field }, 'no field that can be encoded');
     }
     const { mask } = entry;
-    if (
-      mask !== undefined &&
-      !field.maskable &&
-      !isAllOnes(field, mask) &&
-      mask !== 0 &&
-      mask !== 0n
-    ) {
+    const nothing = mask === 0 || mask === 0n;
+    if (mask !== undefined && !field.maskable && !nothing && !isAllOnes(field, mask)) {
       refuse('MATCH', 'MASK', field, 'can only be matched as a whole');
     }
     checkedMask(field, entry.value, mask, 'MATCH');
-    if (mask === 0 || mask === 0n) continue; // matches everything: not part of the match
-    if (slots[field.rank] !== undefined) refuse('MATCH', 'DUPLICATE', field, 'is matched twice');
-    slots[field.rank] = entry;
-    if (field.rank >= used) used = field.rank + 1;
+    // A mask of nothing matches everything: the field is no part of the match.
+    if (!nothing) insert(field, entry);
   }
-  return used;
 }
 
 /** The mask that the switch writes for a field: it always masks the flag fields, whose unused bits it does not keep. */
 function wireMask(field: OxmField, mask: OxmValue | undefined): OxmValue | undefined {
-  if (field.name === 'tcpFlags' || field.name === 'ctState') return mask ?? allOnes(field);
+  if (field.alwaysMasked) return mask ?? allOnes(field);
   return mask === undefined || isAllOnes(field, mask) ? undefined : mask;
 }
 
@@ -91,19 +108,15 @@ function wireMask(field: OxmField, mask: OxmValue | undefined): OxmValue | undef
  * @throws OpenFlowError as {@link encodeMatch}.
  */
 export function writeMatch(match: Match, out: Buffer, at: number): number {
-  try {
-    const used = fillSlots(match);
-    for (let rank = 0; rank < used; rank++) {
-      const entry = slots[rank];
-      const field = OXM_FIELDS[rank];
-      if (entry === undefined || field === undefined) continue;
-      if (field.prerequisites.length > 0) checkPrerequisites(field);
-      at = writeOxm(out, at, field, entry.value, wireMask(field, entry.mask));
-    }
-    return at;
-  } finally {
-    slots.fill(undefined);
+  pickFields(match);
+  for (let index = 0; index < count; index++) {
+    const field = fields[index];
+    const entry = entries[index];
+    if (field === undefined || entry === undefined) break;
+    if (field.prerequisites.length > 0) checkPrerequisites(field);
+    at = writeOxm(out, at, field, entry.value, wireMask(field, entry.mask));
   }
+  return at;
 }
 
 const scratch = Buffer.alloc(MATCH_SIZE_MAX);
@@ -144,15 +157,16 @@ export function decodeMatch(oxm: Uint8Array): Match {
   return match;
 }
 
-/** True when the TLVs stand in the order in which {@link encodeMatch} writes them, and all of them are known. */
+/**
+ * True when the TLVs stand in the order in which {@link encodeMatch} writes them, and all of them are known. Looks at headers
+ * only.
+ */
 export function isCanonicalOrder(oxm: Uint8Array): boolean {
-  const bytes = bufferOver(oxm);
   let last = -1;
-  for (let at = 0; at < bytes.length;) {
-    const { field, end } = readOxm(bytes, at, bytes.length);
+  for (let at = 0; at + 4 <= oxm.length; at += 4 + (oxm[at + 3] ?? 0)) {
+    const field = fieldByHeader(headerAt(oxm, at));
     if (field === undefined || field.rank <= last) return false;
     last = field.rank;
-    at = end;
   }
   return true;
 }

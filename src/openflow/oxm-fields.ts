@@ -64,6 +64,8 @@ export interface OxmField {
   readonly nxmHeader: number;
   /** Bits that Nicira actions see: 16 of inPort, else all. */
   readonly nxmBits: number;
+  /** True for flags, which the switch dumps with a mask even when all of them are matched. */
+  readonly alwaysMasked: boolean;
   /** Place in an encoded match, from 0. */
   readonly rank: number;
 }
@@ -105,7 +107,7 @@ function headerOf(oxmClass: number, number: number, sizeBytes: number): number {
   return oxmClass * 0x10000 + number * 0x200 + sizeBytes + experimenterBytes;
 }
 
-/** `flags`: m maskable, w writable. */
+/** `flags`: m maskable, w writable, f always masked. */
 function row(
   name: FieldName,
   [oxmClass, number]: readonly [number, number],
@@ -125,6 +127,7 @@ function row(
     sizeBytes,
     maskable: flags.includes('m'),
     writable: flags.includes('w'),
+    alwaysMasked: flags.includes('f'),
     prerequisites,
     ovsName,
     matchName,
@@ -183,7 +186,7 @@ const ROWS: readonly Row[] = [
   row('ipProto', [OF, 10], [N0, 6, 'NXM_OF_IP_PROTO'], [8, 1, ''], 'decimal', ['nw_proto', 'nw_proto'], IP),
   row('tcpSrc', [OF, 13], [N0, 9, 'NXM_OF_TCP_SRC'], [16, 2, 'mw'], 'decimal', ['tp_src', 'tcp_src'], TCP),
   row('tcpDst', [OF, 14], [N0, 10, 'NXM_OF_TCP_DST'], [16, 2, 'mw'], 'decimal', ['tp_dst', 'tcp_dst'], TCP),
-  row('tcpFlags', [OXM_CLASS.EXPERIMENTER, 42], [N1, 34, 'NXM_NX_TCP_FLAGS'], [12, 2, 'm'], 'hex', ['tcp_flags', 'tcp_flags'], TCP),
+  row('tcpFlags', [OXM_CLASS.EXPERIMENTER, 42], [N1, 34, 'NXM_NX_TCP_FLAGS'], [12, 2, 'mf'], 'hex', ['tcp_flags', 'tcp_flags'], TCP),
   row('udpSrc', [OF, 15], [N0, 11, 'NXM_OF_UDP_SRC'], [16, 2, 'mw'], 'decimal', ['tp_src', 'udp_src'], UDP),
   row('udpDst', [OF, 16], [N0, 12, 'NXM_OF_UDP_DST'], [16, 2, 'mw'], 'decimal', ['tp_dst', 'udp_dst'], UDP),
   row('sctpSrc', [OF, 17], [OF, 17, 'OXM_OF_SCTP_SRC'], [16, 2, 'mw'], 'decimal', ['tp_src', 'sctp_src'], SCTP),
@@ -206,7 +209,7 @@ const ROWS: readonly Row[] = [
   nx('tunIpv4Dst', 32, 'NXM_NX_TUN_IPV4_DST', [32, 4, 'mw'], 'ipv4', 'tun_dst'),
   ...REGISTERS.map((name, n) => nx(name, n, `NXM_NX_REG${n}`, [32, 4, 'mw'], 'hex', name)),
   nx('pktMark', 33, 'NXM_NX_PKT_MARK', [32, 4, 'mw'], 'hex', 'pkt_mark'),
-  nx('ctState', 105, 'NXM_NX_CT_STATE', [8, 4, 'm'], 'hex', 'ct_state'),
+  nx('ctState', 105, 'NXM_NX_CT_STATE', [8, 4, 'mf'], 'hex', 'ct_state'),
   nx('ctZone', 106, 'NXM_NX_CT_ZONE', [16, 2, ''], 'decimal', 'ct_zone'),
   nx('ctMark', 107, 'NXM_NX_CT_MARK', [32, 4, 'mw'], 'hex', 'ct_mark'),
   row('metadata', [OF, 2], [OF, 2, 'OXM_OF_METADATA'], [64, 8, 'mw'], 'hex', ['metadata', 'metadata']),

@@ -162,6 +162,12 @@ export function writeOxm(
   return mask === undefined ? at : writeValue(out, at, mask, size);
 }
 
+/** The OXM header at `at`, unsigned. The four bytes must be there. */
+export function headerAt(bytes: Uint8Array, at: number): number {
+  const high = ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
+  return high * 0x10000 + (((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0));
+}
+
 /** One TLV as read: `field` is undefined when the registry does not have it. */
 export interface OxmEntry {
   readonly field: OxmField | undefined;
@@ -172,27 +178,30 @@ export interface OxmEntry {
   readonly end: number;
 }
 
+function badOxm(message: string, bytes: Buffer, offset: number): DecodeError {
+  return new DecodeError('DECODE_BAD_LENGTH', message, {
+    protocol: 'openflow',
+    op: 'openflow.decodeMatch',
+    offset,
+    bytes,
+  });
+}
+
 /**
  * Reads one TLV at `at`, which must end at or before `end`.
  * @throws DecodeError when its length passes `end`, or is not the length of its field.
  */
 export function readOxm(bytes: Buffer, at: number, end: number): OxmEntry {
-  const bad = (message: string): DecodeError =>
-    new DecodeError('DECODE_BAD_LENGTH', message, {
-      protocol: 'openflow',
-      op: 'openflow.decodeMatch',
-      offset: at,
-      bytes,
-    });
-  if (end - at < 4) throw bad('an oxm is cut short');
-  const header = bytes.readUInt32BE(at);
+  if (end - at < 4) throw badOxm('an oxm is cut short', bytes, at);
+  const header = headerAt(bytes, at);
   const length = header & 0xff;
   const next = at + 4 + length;
-  if (next > end) throw bad('an oxm passes the end of its match');
+  if (next > end) throw badOxm('an oxm passes the end of its match', bytes, at);
   const masked = (header & HAS_MASK) !== 0;
   const field = fieldByHeader(header);
   const skip = header >>> 16 === OXM_CLASS.EXPERIMENTER ? 4 : 0;
-  if (skip > 0 && length < skip) throw bad('an experimenter oxm has no experimenter id');
+  if (skip > 0 && length < skip)
+    throw badOxm('an experimenter oxm has no experimenter id', bytes, at);
   const foreign = skip > 0 && bytes.readUInt32BE(at + 4) !== ONF_VENDOR_ID;
   if (field === undefined || foreign)
     return { field: undefined, value: 0, mask: undefined, end: next };
@@ -200,7 +209,7 @@ export function readOxm(bytes: Buffer, at: number, end: number): OxmEntry {
   const size = header >>> 9 === field.nxmHeader >>> 9 ? field.nxmHeader & 0xff : field.sizeBytes;
   const base = at + 4 + skip;
   if (next - base !== (masked ? 2 * size : size))
-    throw bad(`an oxm of ${field.name} has a wrong length`);
+    throw badOxm(`an oxm of ${field.name} has a wrong length`, bytes, at);
   return {
     field,
     value: readValue(bytes, base, size),

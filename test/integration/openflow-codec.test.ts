@@ -90,7 +90,7 @@ void t.test(
   async (t) => {
     const owner = {
       after: (teardown: () => Promise<void>) => t.after(teardown),
-      skip: (reason: string) => t.skip(reason),
+      skip: (reason: string) => t.pass('no switch', { skip: reason }),
     };
     const ovs = await ovsSandbox(owner, { dummy: true });
     if (ovs === undefined) return;

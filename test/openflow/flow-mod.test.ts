@@ -261,6 +261,12 @@ void t.test('a dumped match in another order of fields is brought into ours', as
   const widened = Buffer.from('80001401068000' + '0a0288cc', 'hex');
   const kept = encodedFlowFromDump(22, 0x1234, 0xdeadn, widened, instructionsOf(flow));
   t.same(matchOf(kept), widened, 'a match that we would refuse to write stays as it is');
+  const cut = Buffer.from('80001401068000' + '0a02', 'hex');
+  t.throws(() => encodedFlowFromDump(22, 1, 0n, cut, new Uint8Array()), DecodeError);
+  const long = Buffer.alloc(0xffff);
+  t.throws(() => encodedFlowFromDump(22, 1, 0n, new Uint8Array(), long), {
+    code: 'OFP_FLOW_TOO_LONG',
+  });
 });
 
 const outputs = (length: number): Action[] =>

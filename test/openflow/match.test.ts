@@ -161,6 +161,11 @@ void t.test('an all-ones mask is dropped, an all-zero mask drops the field', asy
   );
   t.equal(encodeMatch([{ field: 'reg0', value: 0, mask: 0 }]).length, 0);
   t.same(
+    encodeMatch([ipv6, { field: 'ipv6Src', value: 5 }]),
+    encodeMatch([ipv6, { field: 'ipv6Src', value: 5n }]),
+    'a number does for 128 bits',
+  );
+  t.same(
     encodeMatch([{ field: 'reg0', value: 0, mask: 0 }, ip, { field: 'reg0', value: 7 }]).length,
     14,
   );
@@ -183,7 +188,7 @@ void t.test('what was encoded is decoded again, in any order of fields', async (
   fc.assert(
     fc.property(matchOfFlow, fc.infiniteStream(fc.nat()), (match, order) => {
       const shuffled = match
-        .map((entry) => ({ entry, key: order.next().value ?? 0 }))
+        .map((entry) => ({ entry, key: Number(order.next().value) }))
         .sort((a, b) => a.key - b.key)
         .map(({ entry }) => entry);
       const bytes = encodeMatch(shuffled);
