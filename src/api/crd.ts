@@ -1,0 +1,129 @@
+/**
+ * The CustomResourceDefinitions, built from the schemas: names, scope, columns of `kubectl get`, structural schema.
+ * `scripts/generate.ts` writes them to deploy/crd.
+ */
+import type { z } from 'zod';
+import { dpuNetworkSpecSchema } from './dpu-network.ts';
+import { dpuRuleSpecSchema } from './dpu-rule.ts';
+import { GROUP, VERSION } from './labels.ts';
+import { dpuNetworkStatusSchema, dpuRuleStatusSchema } from './status.ts';
+import { type SchemaNode, toStructuralSchema } from './structural-schema.ts';
+
+/** A column of `kubectl get`. */
+interface PrinterColumn {
+  readonly name: string;
+  readonly type: 'string' | 'integer' | 'date';
+  readonly jsonPath: string;
+  /** Above 0: shown with `-o wide` only. */
+  readonly priority?: number;
+}
+
+/** All that makes a kind. */
+export interface Kind {
+  readonly kind: string;
+  readonly plural: string;
+  readonly singular: string;
+  readonly shortNames: readonly string[];
+  readonly scope: 'Namespaced' | 'Cluster';
+  /** First sentence of `kubectl explain`. */
+  readonly description: string;
+  readonly spec: z.ZodType;
+  readonly status: z.ZodType;
+  readonly columns: readonly PrinterColumn[];
+}
+
+function condition(type: string): string {
+  return `.status.conditions[?(@.type=="${type}")].status`;
+}
+
+const AGE: PrinterColumn = { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' };
+
+/** Every kind that has a CRD. */
+export const KINDS: readonly Kind[] = [
+  {
+    kind: 'DPURule',
+    plural: 'dpurules',
+    singular: 'dpurule',
+    shortNames: ['dpur'],
+    scope: 'Namespaced',
+    description: 'DPURule says what may pass between endpoints of a network; DPUs enforce it.',
+    spec: dpuRuleSpecSchema,
+    status: dpuRuleStatusSchema,
+    columns: [
+      { name: 'Tier', type: 'string', jsonPath: '.spec.tier' },
+      { name: 'Priority', type: 'integer', jsonPath: '.spec.priority' },
+      { name: 'Network', type: 'string', jsonPath: '.spec.networkRef' },
+      { name: 'Accepted', type: 'string', jsonPath: condition('Accepted') },
+      { name: 'Programmed', type: 'integer', jsonPath: '.status.programmedNodes' },
+      { name: 'Desired', type: 'integer', jsonPath: '.status.desiredNodes' },
+      { name: 'Failed', type: 'integer', jsonPath: '.status.failedNodes', priority: 1 },
+      { name: 'Unknown', type: 'integer', jsonPath: '.status.unknownNodes', priority: 1 },
+      { name: 'Software', type: 'integer', jsonPath: '.status.notOffloadedNodes', priority: 1 },
+      AGE,
+    ],
+  },
+  {
+    kind: 'DPUNetwork',
+    plural: 'dpunetworks',
+    singular: 'dpunetwork',
+    shortNames: ['dpunet'],
+    scope: 'Cluster',
+    description: 'DPUNetwork is one VXLAN network: its VNI, who may name it, and how it behaves.',
+    spec: dpuNetworkSpecSchema,
+    status: dpuNetworkStatusSchema,
+    columns: [
+      { name: 'VNI', type: 'integer', jsonPath: '.spec.vni' },
+      { name: 'Conntrack', type: 'string', jsonPath: '.spec.conntrack' },
+      { name: 'Nodes', type: 'integer', jsonPath: '.status.nodes' },
+      { name: 'MTU', type: 'integer', jsonPath: '.status.effectiveMTU', priority: 1 },
+      AGE,
+    ],
+  },
+];
+
+/** Structural schema of a whole object of `kind`. */
+export function objectSchema(kind: Kind): SchemaNode {
+  return {
+    type: 'object',
+    description: kind.description,
+    required: ['spec'],
+    properties: {
+      apiVersion: { type: 'string', description: `${GROUP}/${VERSION}.` },
+      kind: { type: 'string', description: `${kind.kind}.` },
+      metadata: { type: 'object' },
+      spec: toStructuralSchema(kind.spec),
+      status: toStructuralSchema(kind.status),
+    },
+  };
+}
+
+/** The CustomResourceDefinition of `kind` as a plain value. */
+export function crdManifest(kind: Kind): SchemaNode {
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `${kind.plural}.${GROUP}` },
+    spec: {
+      group: GROUP,
+      scope: kind.scope,
+      names: {
+        kind: kind.kind,
+        listKind: `${kind.kind}List`,
+        plural: kind.plural,
+        singular: kind.singular,
+        shortNames: kind.shortNames,
+        categories: ['dpu'],
+      },
+      versions: [
+        {
+          name: VERSION,
+          served: true,
+          storage: true,
+          subresources: { status: {} },
+          additionalPrinterColumns: kind.columns,
+          schema: { openAPIV3Schema: objectSchema(kind) },
+        },
+      ],
+    },
+  };
+}
