@@ -1,0 +1,113 @@
+/**
+ * The monitored rows, by table and UUID, kept equal to the server's by the updates that monitor.ts reads. Rows are
+ * immutable: a changed row is a new Map, so a reader may keep what it was given. No I/O.
+ */
+import { badValue } from './json-value.ts';
+import type { Row } from './operation.ts';
+import { patchRow, rowEquals, type MonitoredTables, type RowUpdate } from './table-update.ts';
+
+/** One row that changed. `old` is absent when it is new, `new` when it is gone. */
+export interface RowChange {
+  readonly table: string;
+  readonly uuid: string;
+  readonly old?: Row;
+  readonly new?: Row;
+}
+
+const NO_ROWS: ReadonlyMap<string, Row> = new Map();
+
+/** Rows by table and UUID. */
+export class TableCache {
+  #tables = new Map<string, Map<string, Row>>();
+
+  /** All rows of a table by UUID; empty for a table that is not monitored. Live: it changes with the next update. */
+  rows(table: string): ReadonlyMap<string, Row> {
+    return this.#tables.get(table) ?? NO_ROWS;
+  }
+
+  /** One row, or undefined. */
+  row(table: string, uuid: string): Row | undefined {
+    return this.#tables.get(table)?.get(uuid);
+  }
+
+  /**
+   * Applies the updates of one message and returns what changed. All of them or none: what is applied is reported.
+   * @throws DecodeError when an update does not fit the rows held: the cache is no longer what the server has, and must
+   * be replaced.
+   */
+  apply(tables: MonitoredTables, updates: readonly RowUpdate[]): RowChange[] {
+    const changes: RowChange[] = [];
+    for (const update of updates) {
+      const { table, uuid } = update;
+      const old = this.row(table, uuid);
+      const change = rowChange(table, uuid, old, nextRow(tables, update, old));
+      if (change !== undefined) changes.push(change);
+    }
+    for (const change of changes) {
+      if (change.new === undefined) this.#tables.get(change.table)?.delete(change.uuid);
+      else tableOf(this.#tables, change.table).set(change.uuid, change.new);
+    }
+    return changes;
+  }
+
+  /**
+   * Takes `updates`, all of kind `put`, as all that the server has, and returns the differences from what was held.
+   * @throws DecodeError when one is of another kind; the cache is as before.
+   */
+  replace(updates: readonly RowUpdate[]): RowChange[] {
+    const before = this.#tables;
+    const after = new Map<string, Map<string, Row>>();
+    const changes: RowChange[] = [];
+    for (const update of updates) {
+      if (update.kind !== 'put') throw badValue('ovsdb.monitor', 'first update changes a row');
+      const { table, uuid } = update;
+      const old = before.get(table)?.get(uuid);
+      const change = rowChange(table, uuid, old, update.row);
+      // An equal row stays the same object, so that whoever compares by identity sees no change.
+      tableOf(after, table).set(uuid, change === undefined && old !== undefined ? old : update.row);
+      if (change !== undefined) changes.push(change);
+    }
+    for (const [table, rows] of before) {
+      for (const [uuid, old] of rows) {
+        if (after.get(table)?.has(uuid) !== true) changes.push({ table, uuid, old });
+      }
+    }
+    this.#tables = after;
+    return changes;
+  }
+}
+
+function tableOf(tables: Map<string, Map<string, Row>>, name: string): Map<string, Row> {
+  const present = tables.get(name);
+  if (present !== undefined) return present;
+  const table = new Map<string, Row>();
+  tables.set(name, table);
+  return table;
+}
+
+function nextRow(
+  tables: MonitoredTables,
+  update: RowUpdate,
+  old: Row | undefined,
+): Row | undefined {
+  switch (update.kind) {
+    case 'put':
+      return update.row;
+    case 'delete':
+      return undefined;
+    case 'patch':
+      if (old === undefined) throw badValue('ovsdb.monitor', 'update of a row that is not known');
+      return patchRow(tables.get(update.table), old, update.row);
+  }
+}
+
+function rowChange(
+  table: string,
+  uuid: string,
+  old: Row | undefined,
+  next: Row | undefined,
+): RowChange | undefined {
+  if (old === undefined) return next === undefined ? undefined : { table, uuid, new: next };
+  if (next === undefined) return { table, uuid, old };
+  return rowEquals(old, next) ? undefined : { table, uuid, old, new: next };
+}
