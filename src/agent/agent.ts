@@ -64,7 +64,9 @@ export class Agent implements AgentView {
     });
     this.#debug = new DebugServer(debugRoutes(this), logger);
     const scrapePaths = ['/metrics', '/healthz', '/readyz'];
-    const scrapeRoutes = new Map([...debugRoutes(this)].filter(([path]) => scrapePaths.includes(path)));
+    const scrapeRoutes = new Map(
+      [...debugRoutes(this)].filter(([path]) => scrapePaths.includes(path)),
+    );
     this.#scrape = new DebugServer(scrapeRoutes, logger);
   }
 
@@ -84,7 +86,8 @@ export class Agent implements AgentView {
     if (!this.#sourceRead) reasons.push('the rules have not been read yet');
     if (!this.bridge.synced) reasons.push('the OVSDB database has not been read yet');
     else if (!this.bridge.lockHeld) reasons.push('another agent holds the lock of the bridge');
-    if (this.bridge.tunnel === undefined) reasons.push(`no tunnel: ${this.bridge.tunnelProblem ?? 'not there yet'}`);
+    if (this.bridge.tunnel === undefined)
+      reasons.push(`no tunnel: ${this.bridge.tunnelProblem ?? 'not there yet'}`);
     if (this.session.current === undefined) reasons.push('no OpenFlow connection to the bridge');
     else if (this.reconciler.lastSync === undefined) reasons.push('the first sync is not complete');
     return reasons;
@@ -126,14 +129,18 @@ export class Agent implements AgentView {
   async start(): Promise<void> {
     const { debug, metrics } = this.#config;
     await this.#debug.listenUnix(debug.socket);
-    if (metrics.listen !== 'off') await this.#scrape.listenTcp(metrics.listen.host, metrics.listen.port);
+    if (metrics.listen !== 'off')
+      await this.#scrape.listenTcp(metrics.listen.host, metrics.listen.port);
     this.#wire();
     this.bridge.start();
     this.session.start();
     await this.source.start();
     this.#sourceRead = true;
     this.reconciler.start();
-    this.#logger.info({ bridge: this.#config.ovs.bridge, rules: this.#config.rules.path }, 'agent started');
+    this.#logger.info(
+      { bridge: this.#config.ovs.bridge, rules: this.#config.rules.path },
+      'agent started',
+    );
   }
 
   /** Stops everything. Flows, ports and bridge stay as they are. */
@@ -150,7 +157,10 @@ export class Agent implements AgentView {
     this.#config = config;
     this.bridge.reconfigure(config);
     if (needRestart.length > 0) {
-      this.#logger.warn({ parts: needRestart }, 'configuration changed in parts that need a restart');
+      this.#logger.warn(
+        { parts: needRestart },
+        'configuration changed in parts that need a restart',
+      );
     }
     this.#logger.info({}, 'configuration read again');
     this.reconciler.poke(performance.now());
@@ -170,7 +180,10 @@ export class Agent implements AgentView {
       this.#logger.warn({ err: error }, 'no OVSDB connection');
     });
     this.session.on('up', (connection) => {
-      this.#logger.info({ datapath: `0x${connection.features.datapathId.toString(16)}` }, 'switch connected');
+      this.#logger.info(
+        { datapath: `0x${connection.features.datapathId.toString(16)}` },
+        'switch connected',
+      );
       reconciler.poke();
     });
     this.session.on('down', (error) => {

@@ -41,7 +41,8 @@ async function run(file: string): Promise<void> {
   process.on('SIGHUP', () => {
     loadConfig(file).then(
       (next) => agent.reconfigure(next),
-      (error: unknown) => logger.error({ err: toError(error) }, 'configuration refused, the one in force stays'),
+      (error: unknown) =>
+        logger.error({ err: toError(error) }, 'configuration refused, the one in force stays'),
     );
   });
   await agent.start();

@@ -82,7 +82,9 @@ function remoteEndpoints(
   locals: readonly LocalEndpoint[],
   problems: SourceProblem[],
 ): RemoteEndpoint[] {
-  const attached = new Map(locals.map((endpoint) => [`${endpoint.vni}/${endpoint.mac}`, endpoint.port]));
+  const attached = new Map(
+    locals.map((endpoint) => [`${endpoint.vni}/${endpoint.mac}`, endpoint.port]),
+  );
   const remotes: RemoteEndpoint[] = [];
   for (const { vtep, endpoints } of config.peers) {
     for (const { vni, mac, ips } of endpoints) {

@@ -88,8 +88,8 @@ export function objectSchema(kind: Kind): SchemaNode {
     description: kind.description,
     required: ['spec'],
     properties: {
-      apiVersion: { type: 'string', description: `${GROUP}/${VERSION}.` },
-      kind: { type: 'string', description: `${kind.kind}.` },
+      apiVersion: { type: 'string', description: `Version of the schema: ${GROUP}/${VERSION}.` },
+      kind: { type: 'string', description: `Kind of the object: ${kind.kind}.` },
       metadata: { type: 'object' },
       spec: toStructuralSchema(kind.spec),
       status: toStructuralSchema(kind.status),

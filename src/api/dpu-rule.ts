@@ -148,7 +148,7 @@ const ruleSchema = z
     action: z
       .enum(RULE_ACTIONS)
       .describe(
-        'allow; deny drops; reject drops and answers; redirect sends to redirectPort; pass goes on to the next tier.',
+        'What happens: allow; deny drops; reject drops and answers; redirect sends to redirectPort; pass goes on to the next tier.',
       ),
     redirectPort: portName
       .optional()

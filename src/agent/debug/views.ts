@@ -85,7 +85,11 @@ function statusOf(agent: AgentView): unknown {
     vtep:
       tunnel === undefined
         ? { ip: null, ofport: null, problem: bridge.tunnelProblem ?? null }
-        : { ip: formatIp(4, BigInt(tunnel.ip)), ofport: tunnel.ofport, problem: bridge.tunnelProblem ?? null },
+        : {
+            ip: formatIp(4, BigInt(tunnel.ip)),
+            ofport: tunnel.ofport,
+            problem: bridge.tunnelProblem ?? null,
+          },
     ovsdb: { connected: bridge.connected, lock: bridge.lockHeld },
     openflow: { connected: connection !== undefined },
     source: {
@@ -116,7 +120,8 @@ async function rulesOf(agent: AgentView): Promise<unknown[]> {
 
 async function flowsAnswer(agent: AgentView, query: URLSearchParams): Promise<DebugAnswer> {
   const connection = agent.session.current;
-  if (connection === undefined) return { status: UNAVAILABLE, body: { error: 'no OpenFlow connection to the bridge' } };
+  if (connection === undefined)
+    return { status: UNAVAILABLE, body: { error: 'no OpenFlow connection to the bridge' } };
   const tableText = query.get('table');
   const table = tableText === null ? undefined : Number(tableText);
   if (table !== undefined && !(Number.isInteger(table) && table >= 0 && table <= 253)) {

@@ -87,8 +87,16 @@ export function planTunnel(wish: TunnelWish, facts: TunnelFacts): TunnelPlan {
       operations.push(...createPort(options, owner));
       operations.push(
         bridge === undefined
-          ? mutate('Bridge', [when('name', '==', wish.bridge)], [mutation('ports', 'insert', { namedUuid: 'new_port' })])
-          : mutate('Bridge', [rowIs({ uuid: bridge.uuid })], [mutation('ports', 'insert', { namedUuid: 'new_port' })]),
+          ? mutate(
+              'Bridge',
+              [when('name', '==', wish.bridge)],
+              [mutation('ports', 'insert', { namedUuid: 'new_port' })],
+            )
+          : mutate(
+              'Bridge',
+              [rowIs({ uuid: bridge.uuid })],
+              [mutation('ports', 'insert', { namedUuid: 'new_port' })],
+            ),
       );
     } else if (iface.externalIds.get(OWNER_KEY) !== owner) {
       problem = `port ${TUNNEL_PORT} exists and is not this agent's (external_ids:${OWNER_KEY} is not ${owner}); remove or rename it`;
@@ -96,16 +104,13 @@ export function planTunnel(wish: TunnelWish, facts: TunnelFacts): TunnelPlan {
       problem = `port ${TUNNEL_PORT} stands on another bridge; remove it there`;
     } else if (iface.type !== 'vxlan' || !sameEntries(iface.options, options)) {
       actions.push(`repair options of ${TUNNEL_PORT}`);
-      operations.push(update('Interface', [rowIs({ uuid: iface.uuid })], { type: 'vxlan', options }));
+      operations.push(
+        update('Interface', [rowIs({ uuid: iface.uuid })], { type: 'vxlan', options }),
+      );
     }
   }
-  const planned = operations.length === 0 ? [] : [assertLock(owner), ...operations, nextConfig()];
+  const planned = operations.length === 0 ? [] : [assertLock(owner), ...operations];
   return { operations: planned, actions, ...(problem === undefined ? {} : { problem }) };
-}
-
-/** Tells vswitchd that there is something to apply: `next_cfg` is what its `cur_cfg` catches up with. */
-function nextConfig(): Operation {
-  return mutate('Open_vSwitch', everyRow, [mutation('next_cfg', '+=', 1)]);
 }
 
 function createBridge(wish: TunnelWish, owner: string, bridgeName: string): Operation[] {
@@ -114,7 +119,11 @@ function createBridge(wish: TunnelWish, owner: string, bridgeName: string): Oper
     // Somebody else may have made it meanwhile: then this fails, and the next look finds it.
     wait('Bridge', [when('name', '==', wish.bridge)], ['name'], '==', []),
     insert('Interface', { name: wish.bridge, type: 'internal' }, 'bridge_interface'),
-    insert('Port', { name: wish.bridge, interfaces: { namedUuid: 'bridge_interface' } }, 'bridge_port'),
+    insert(
+      'Port',
+      { name: wish.bridge, interfaces: { namedUuid: 'bridge_interface' } },
+      'bridge_port',
+    ),
     insert(
       'Bridge',
       {

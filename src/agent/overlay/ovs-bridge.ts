@@ -1,0 +1,244 @@
+/**
+ * The bridge as OVSDB shows it: keeps bridge and tunnel port as they should be, under the lock, and tells which ports
+ * there are. Level-triggered: every change of the database, of the lock or of the configuration leads to one look.
+ */
+import { EventEmitter } from 'node:events';
+import { networkInterfaces } from 'node:os';
+import { formatIp, parseIp } from '../../base/address.ts';
+import { toError } from '../../base/error.ts';
+import type { Logger } from '../../base/logger.ts';
+import { OvsdbClient } from '../../ovsdb/client.ts';
+import {
+  parseInterface,
+  parsePort,
+  readBridge,
+  readInterfaces,
+  readPorts,
+  VSWITCH_COLUMNS,
+  type BridgeRow,
+  type InterfaceRow,
+  type PortRow,
+} from '../../ovsdb/vswitch.ts';
+import type { AgentConfig } from '../config.ts';
+import type { Tunnel } from '../flow/model.ts';
+import type { SourceProblem } from '../sources/source.ts';
+import type { PortFacts } from './attachments.ts';
+import { bridgeLock, OWNER_KEY, planTunnel, TUNNEL_PORT } from './tunnel-port.ts';
+import { findVtepAddress } from './vtep-address.ts';
+
+/** Events of the bridge. */
+export interface OvsBridgeEvents {
+  /** Ports, tunnel or lock may have changed. */
+  change: [];
+  /** The OVSDB connection was lost. */
+  down: [Error];
+}
+
+/** Addresses of this machine are looked at this often where the configuration does not name the VTEP. */
+const ADDRESS_POLL_MS = 5000;
+const RETRY_MS = 1000;
+/** How long the first sync waits for the tunnel port: flows of a former run that use it are better than none. */
+const TUNNEL_GRACE_MS = 5000;
+
+/** One bridge of one OVSDB server. */
+export class OvsBridge extends EventEmitter<OvsBridgeEvents> {
+  readonly #client: OvsdbClient;
+  readonly #logger: Logger;
+  readonly #lock: string;
+  #config: AgentConfig;
+  #everSynced = false;
+  #graceOver = false;
+  #ensuring: Promise<void> | undefined;
+  #again = false;
+  #closed = false;
+  #poll: NodeJS.Timeout | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #grace: NodeJS.Timeout | undefined;
+  #addressProblem: string | undefined;
+  #portProblem: string | undefined;
+
+  constructor(config: AgentConfig, logger: Logger) {
+    super();
+    this.#config = config;
+    this.#logger = logger;
+    this.#lock = bridgeLock(config.ovs.bridge);
+    this.#client = new OvsdbClient({ path: config.ovs.database, monitor: VSWITCH_COLUMNS, logger });
+    this.#client.on('synced', () => this.#onSynced());
+    this.#client.on('change', () => this.#look());
+    this.#client.on('locked', (name) => {
+      logger.info({ lock: name }, 'bridge is ours');
+      this.#look();
+    });
+    this.#client.on('unlocked', (name) => {
+      logger.warn(
+        { lock: name },
+        'lost the lock of the bridge, nothing is written until it is back',
+      );
+      this.emit('change');
+    });
+    this.#client.on('disconnected', (error) => this.emit('down', error));
+  }
+
+  /** True while the cache follows the server. */
+  get synced(): boolean {
+    return this.#client.synced;
+  }
+
+  /** True once the bridge's state is known well enough to derive flows from it. */
+  get settled(): boolean {
+    return this.#everSynced && (this.tunnel !== undefined || this.#graceOver);
+  }
+
+  /** True while the socket is open. */
+  get connected(): boolean {
+    return this.#client.connected;
+  }
+
+  /** True while this agent may write to the bridge. */
+  get lockHeld(): boolean {
+    return this.#client.hasLock(this.#lock);
+  }
+
+  /** Type of the bridge's datapath as it is; undefined while there is no bridge. */
+  get datapathType(): string | undefined {
+    const type = this.#bridge?.datapathType;
+    return type === '' ? 'system' : type;
+  }
+
+  /** Every port of the bridge, our own tunnel port left out. */
+  get ports(): PortFacts[] {
+    const bridge = this.#bridge;
+    if (bridge === undefined) return [];
+    return readPorts(this.#client.cache, bridge)
+      .flatMap((port) => readInterfaces(this.#client.cache, port))
+      .filter(({ name }) => name !== TUNNEL_PORT);
+  }
+
+  /** The tunnel port as it is in the switch; undefined while it is not ours or has no ofport. */
+  get tunnel(): Tunnel | undefined {
+    const { iface } = this.#tunnelRows();
+    const ip = parseIp(iface?.options.get('local_ip') ?? '');
+    if (iface?.ofport === undefined || ip?.family !== 4) return undefined;
+    if (iface.externalIds.get(OWNER_KEY) !== this.#lock) return undefined;
+    return { ofport: iface.ofport, ip: Number(ip.value) };
+  }
+
+  /** Why there is no tunnel as configured; undefined when there is one. */
+  get tunnelProblem(): string | undefined {
+    return this.#addressProblem ?? this.#portProblem ?? this.#tunnelRows().iface?.error;
+  }
+
+  /** What an operator should know. */
+  get problems(): SourceProblem[] {
+    const file = `ovs:${this.#config.ovs.bridge}`;
+    const problems: SourceProblem[] = [];
+    if (this.tunnelProblem !== undefined)
+      problems.push({ file, path: TUNNEL_PORT, message: this.tunnelProblem });
+    const bridge = this.#bridge;
+    const { datapathType } = this.#config.ovs;
+    if (bridge !== undefined && this.datapathType !== datapathType) {
+      const message = `is ${this.datapathType ?? ''}, configured is ${datapathType}; a bridge is adopted as it is`;
+      problems.push({ file, path: 'datapath_type', message });
+    }
+    if (
+      bridge !== undefined &&
+      bridge.protocols.length > 0 &&
+      !bridge.protocols.includes('OpenFlow13')
+    ) {
+      const message = `are ${bridge.protocols.join(', ')}; add OpenFlow13`;
+      problems.push({ file, path: 'protocols', message });
+    }
+    return problems;
+  }
+
+  /** Starts; goes on until {@link close}. */
+  start(): void {
+    this.#client.start();
+    this.#client.lock(this.#lock).catch((error: unknown) => {
+      if (!this.#closed)
+        this.#logger.error({ err: toError(error) }, 'cannot ask for the lock of the bridge');
+    });
+    this.#poll = setInterval(() => {
+      if (!('ip' in this.#config.vtep)) this.#look();
+    }, ADDRESS_POLL_MS);
+  }
+
+  /** Lets the lock go. Bridge and ports stay. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#poll);
+    clearTimeout(this.#retry);
+    clearTimeout(this.#grace);
+    await this.#client.close();
+    await this.#ensuring;
+  }
+
+  /** Takes over a changed configuration. */
+  reconfigure(config: AgentConfig): void {
+    this.#config = config;
+    this.#look();
+  }
+
+  get #bridge(): BridgeRow | undefined {
+    return readBridge(this.#client.cache, this.#config.ovs.bridge);
+  }
+
+  #onSynced(): void {
+    this.#everSynced = true;
+    this.#grace ??= setTimeout(() => {
+      this.#graceOver = true;
+      this.emit('change');
+    }, TUNNEL_GRACE_MS);
+    this.#look();
+  }
+
+  #look(): void {
+    if (this.#closed) return;
+    this.emit('change');
+    if (!this.synced || !this.lockHeld) return;
+    if (this.#ensuring !== undefined) {
+      this.#again = true;
+      return;
+    }
+    this.#ensuring = this.#ensure().finally(() => {
+      this.#ensuring = undefined;
+      if (!this.#again) return;
+      this.#again = false;
+      this.#look();
+    });
+  }
+
+  /** Makes bridge and tunnel port what they should be. */
+  async #ensure(): Promise<void> {
+    const { bridge, datapathType } = this.#config.ovs;
+    const address = findVtepAddress(this.#config.vtep, networkInterfaces());
+    this.#addressProblem = 'problem' in address ? address.problem : undefined;
+    const localIp = 'ip' in address ? formatIp(4, address.ip.value) : undefined;
+    const facts = { bridge: this.#bridge, ...this.#tunnelRows() };
+    const plan = planTunnel({ bridge, datapathType, localIp }, facts);
+    this.#portProblem = plan.problem;
+    if (plan.operations.length === 0) return;
+    this.#logger.info({ actions: plan.actions }, 'changing the bridge');
+    try {
+      await this.#client.transactAndWait(plan.operations);
+    } catch (error) {
+      // Somebody else was quicker, or the connection went: the database says what there is to do next.
+      if (this.#closed) return;
+      this.#logger.warn({ err: toError(error) }, 'bridge could not be changed, will look again');
+      clearTimeout(this.#retry);
+      this.#retry = setTimeout(() => this.#look(), RETRY_MS);
+    }
+  }
+
+  #tunnelRows(): { readonly port: PortRow | undefined; readonly iface: InterfaceRow | undefined } {
+    const { cache } = this.#client;
+    let port: PortRow | undefined;
+    let iface: InterfaceRow | undefined;
+    for (const [uuid, row] of cache.rows('Port'))
+      if (row.get('name') === TUNNEL_PORT) port = parsePort(uuid, row);
+    for (const [uuid, row] of cache.rows('Interface')) {
+      if (row.get('name') === TUNNEL_PORT) iface = parseInterface(uuid, row);
+    }
+    return { port, iface };
+  }
+}
