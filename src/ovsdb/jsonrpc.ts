@@ -38,11 +38,6 @@ export class JsonRpc {
     this.#options = options;
   }
 
-  /** Requests in flight. */
-  get pendingCount(): number {
-    return this.#pending.size;
-  }
-
   /**
    * Sends a request. `decode` runs while the reply is being received, so before any later notification is handed on:
    * what the reply says can be stored in order.

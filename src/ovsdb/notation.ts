@@ -27,8 +27,7 @@ export type ValueInput = AtomInput | readonly AtomInput[] | ReadonlyMap<AtomInpu
 const OP = 'ovsdb.decode';
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** True for the text of a UUID. */
-export function isUuidText(text: string): boolean {
+function isUuidText(text: string): boolean {
   return UUID.test(text);
 }
 

@@ -103,10 +103,14 @@ export function parseSchema(json: Json): Schema {
   return { name, version: typeof version === 'string' ? version : '', tables: parsed };
 }
 
+/** Shared by all rows: most columns of most rows hold their default. */
+const EMPTY_SET: readonly Atom[] = [];
+const EMPTY_MAP: ReadonlyMap<Atom, Atom> = new Map();
+
 /** What the column holds when nothing was written to it. */
 export function defaultValue(column: ColumnSchema): Value {
-  if (column.kind === 'map') return new Map();
-  if (column.min === 0) return [];
+  if (column.kind === 'map') return EMPTY_MAP;
+  if (column.min === 0) return EMPTY_SET;
   const atom = DEFAULT_ATOM[column.key];
   return column.kind === 'set' ? [atom] : atom;
 }
