@@ -1,5 +1,6 @@
 /**
- * The form of a configuration that has been read and checked. Interfaces only; config.ts is where to import them from.
+ * The form of a configuration that has been read and checked. Interfaces only; config.ts hands on those
+ * that others need by name.
  */
 import type { DefaultAction, UnknownUnicast } from '../api/dpu-network.ts';
 import type { VniRange } from '../api/vni-range.ts';

@@ -11,15 +11,7 @@ import { agentConfigSchema } from './config-schema.ts';
 import type { AgentConfig } from './config-shape.ts';
 import { PAUSE, readYaml, type YamlDocument } from './sources/yaml-document.ts';
 
-export type {
-  AgentConfig,
-  EndpointConfig,
-  NetworkConfig,
-  PeerConfig,
-  PortConfig,
-  TierConfig,
-  VtepConfig,
-} from './config-shape.ts';
+export type { AgentConfig, NetworkConfig, TierConfig, VtepConfig } from './config-shape.ts';
 
 function readSingle(text: string, file: string): YamlDocument {
   const documents = [...readYaml(text)].filter((step) => step !== PAUSE);

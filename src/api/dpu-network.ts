@@ -8,7 +8,7 @@
 import { z } from 'zod';
 import { addressText, dnsLabel, labelMap, prefixText, vniNumber, wholeNumber } from './field.ts';
 import { API_VERSION } from './labels.ts';
-import { clusterMeta } from './metadata.ts';
+import { clusterMeta, type ClusterObjectMeta } from './metadata.ts';
 
 /** What the network's last rule does, for each direction. */
 export const DEFAULT_ACTIONS = ['allow', 'deny'] as const;
@@ -117,4 +117,6 @@ export const dpuNetworkSchema = z.strictObject({
 export type DpuNetworkSpec = z.output<typeof dpuNetworkSpecSchema>;
 
 /** A DPUNetwork in its parsed form: defaults applied, every field checked. */
-export type DpuNetwork = Omit<z.output<typeof dpuNetworkSchema>, 'status'>;
+export interface DpuNetwork extends Omit<z.output<typeof dpuNetworkSchema>, 'status'> {
+  metadata: ClusterObjectMeta;
+}

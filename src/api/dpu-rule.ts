@@ -21,7 +21,7 @@ import {
   wholeNumber,
 } from './field.ts';
 import { API_VERSION } from './labels.ts';
-import { namespacedMeta } from './metadata.ts';
+import { namespacedMeta, type ObjectMeta } from './metadata.ts';
 import { accepts } from './schema-problem.ts';
 
 /** The tiers in the order in which they are evaluated. */
@@ -278,6 +278,8 @@ type ParsedSpec = z.output<typeof dpuRuleSpecSchema>;
 /** One rule of an object with its defaults: it always has a name, which is unique in the object. */
 export interface RuleEntry extends Omit<ParsedRule, 'name'> {
   name: string;
+  action: RuleAction;
+  direction: Direction;
 }
 
 /** `spec` with its defaults. */
@@ -287,5 +289,6 @@ export interface DpuRuleSpec extends Omit<ParsedSpec, 'rules'> {
 
 /** A DPURule in its parsed form: defaults applied, every field checked. */
 export interface DpuRule extends Omit<z.output<typeof dpuRuleSchema>, 'spec' | 'status'> {
+  metadata: ObjectMeta;
   spec: DpuRuleSpec;
 }

@@ -9,7 +9,7 @@ import { objectKey } from '../../api/object.ts';
 import { formatVniRanges, ownsVni, type VniRange } from '../../api/vni-range.ts';
 import { parsePrefix, type IpPrefix } from '../../base/address.ts';
 import { asVni, type Vni } from '../../base/brand.ts';
-import type { NetworkConfig, TierConfig } from '../config-shape.ts';
+import type { NetworkConfig, TierConfig } from '../config.ts';
 
 /** Reasons of `Accepted=False` that ownership gives. */
 export type OwnershipReason = 'VNINotAllowed' | 'TierNotAllowed' | 'NetworkNotFound' | 'Invalid';

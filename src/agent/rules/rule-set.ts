@@ -5,7 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { DpuNetwork } from '../../api/dpu-network.ts';
 import type { DpuRule } from '../../api/dpu-rule.ts';
-import type { AgentConfig } from '../config-shape.ts';
+import type { AgentConfig } from '../config.ts';
 import type { SourceObject } from '../sources/source.ts';
 import {
   checkOwnership,
