@@ -7,7 +7,11 @@ export default tseslint.config(
   {
     languageOptions: { parserOptions: { projectService: true } },
     rules: {
-      '@typescript-eslint/no-floating-promises': 'error',
+      // tap waits for its subtests by itself.
+      '@typescript-eslint/no-floating-promises': [
+        'error',
+        { allowForKnownSafeCalls: [{ from: 'package', name: 'test', package: '@tapjs/test' }] },
+      ],
       '@typescript-eslint/no-explicit-any': 'error',
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/switch-exhaustiveness-check': [
@@ -18,7 +22,12 @@ export default tseslint.config(
       '@typescript-eslint/prefer-promise-reject-errors': 'error',
       'no-restricted-imports': [
         'error',
-        { paths: ['child_process', 'node:child_process'].map((name) => ({ name, message: 'src speaks the protocols itself: no processes' })) },
+        {
+          paths: ['child_process', 'node:child_process'].map((name) => ({
+            name,
+            message: 'src speaks the protocols itself: no processes',
+          })),
+        },
       ],
       eqeqeq: 'error',
       'no-console': 'error',

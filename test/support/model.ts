@@ -64,7 +64,7 @@ export function rule(name: string, spec: Record<string, unknown>, namespace = 't
     spec,
   });
   if (object === undefined || object.kind !== 'DPURule') throw new Error(JSON.stringify(problems));
-  return object as DpuRule;
+  return object;
 }
 
 /** A rule whose every entry may act in one VNI. */

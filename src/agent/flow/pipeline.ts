@@ -43,8 +43,3 @@ export const TABLE = {
   commit: table(70, 'Commit'),
   output: table(80, 'Output'),
 } as const;
-
-/** Name of a table by its number, for people. */
-export const TABLE_NAMES: ReadonlyMap<number, string> = new Map(
-  Object.values(TABLE).map(({ id, name }) => [id, name]),
-);

@@ -33,7 +33,7 @@ function egressMatches(spec: Record<string, unknown>, tableId = 22): string[] {
     .sort();
 }
 
-t.test('a match becomes flows that each carry the VNI and every prerequisite', async (t) => {
+void t.test('a match becomes flows that each carry the VNI and every prerequisite', async (t) => {
   const cases: readonly [match: Record<string, unknown>, want: string[]][] = [
     [{}, ['metadata=0x3e8']],
     [{ srcIP: '10.1.0.0/16' }, ['ip,metadata=0x3e8,nw_src=10.1.0.0/16']],
@@ -81,7 +81,7 @@ t.test('a match becomes flows that each carry the VNI and every prerequisite', a
   }
 });
 
-t.test(
+void t.test(
   'an allow with ports also lets later fragments of the same addresses through, a deny does not',
   async (t) => {
     const match = { dstIP: '10.1.0.25', protocol: 'UDP', dstPorts: [80, 443] };
@@ -94,7 +94,7 @@ t.test(
   },
 );
 
-t.test('each tier has its tables, and direction chooses between them', async (t) => {
+void t.test('each tier has its tables, and direction chooses between them', async (t) => {
   const tables = (tier: string, direction: string, action = 'deny'): string[] => {
     const object = rule('r', { tier, rules: [{ vni: 1000, direction, match: {}, action }] });
     return [...compile(labSnapshot([allowedIn(object, 1000)])).flows()]
@@ -116,7 +116,7 @@ t.test('each tier has its tables, and direction chooses between them', async (t)
   t.strictSame(tables('admin', 'Both', 'pass'), ['21:goto_table:22', '51:goto_table:52']);
 });
 
-t.test(
+void t.test(
   'lower priority numbers win, and at equal priority the more cautious action does',
   async (t) => {
     const actions = ['deny', 'reject', 'redirect', 'pass', 'allow'] as const;
@@ -133,7 +133,7 @@ t.test(
   },
 );
 
-t.test('what this release cannot do is refused by name and programs nothing', async (t) => {
+void t.test('what this release cannot do is refused by name and programs nothing', async (t) => {
   const cases: readonly [
     spec: Record<string, unknown>,
     entry: Record<string, unknown>,
@@ -161,7 +161,7 @@ t.test('what this release cannot do is refused by name and programs nothing', as
   }
 });
 
-t.test(
+void t.test(
   'a product of lists that would become too many flows is refused, not installed in part',
   async (t) => {
     const addresses = (third: number): string[] =>
@@ -174,7 +174,7 @@ t.test(
   },
 );
 
-t.test(
+void t.test(
   'a rule without a right to its VNI programs nothing, and the others of the object go on',
   async (t) => {
     const object = rule('r', {
@@ -194,7 +194,7 @@ t.test(
   },
 );
 
-t.test(
+void t.test(
   'every flow of a rule names the VNI, so that no rule of one tenant can match a packet of another',
   async (t) => {
     const specs = [
@@ -213,7 +213,7 @@ t.test(
   },
 );
 
-t.test('no flow says NORMAL, and a packet from the tunnel is never sent to it', async (t) => {
+void t.test('no flow says NORMAL, and a packet from the tunnel is never sent to it', async (t) => {
   const flows = [...compile(labSnapshot()).flows()].map(([, { flow }]) => formatFlow(flow));
   t.strictSame(
     flows.filter((text) => /normal/i.test(text)),
@@ -223,7 +223,7 @@ t.test('no flow says NORMAL, and a packet from the tunnel is never sent to it', 
     t.match(text, /reg0=0x2\/0xf/);
 });
 
-t.test(
+void t.test(
   'an equal match at equal rank belongs to the first name, and the other says by whom',
   async (t) => {
     const spec = {
@@ -247,7 +247,7 @@ t.test(
   },
 );
 
-t.test('only what changed is compiled again', async (t) => {
+void t.test('only what changed is compiled again', async (t) => {
   const rules = Array.from({ length: 50 }, (_, i) =>
     allowedIn(
       rule(`r${i}`, { rules: [{ vni: 1000, match: { dstIP: `10.1.1.${i}` }, action: 'deny' }] }),
@@ -274,59 +274,62 @@ t.test('only what changed is compiled again', async (t) => {
   t.equal(desired.update(withPort).compiled, 2, 'the endpoint, and the flood group of its network');
 });
 
-t.test('the flow table is a function of the last snapshot, whatever the way to it', async (t) => {
-  const pool: RuleInput[] = Array.from({ length: 12 }, (_, i) =>
-    allowedIn(
-      rule(`r${i % 6}`, {
-        tier: i % 2 === 0 ? 'tenant' : 'admin',
-        priority: (i % 3) * 100,
-        rules: [
-          {
-            vni: 1000,
-            match: { dstIP: `10.1.0.${i % 4}` },
-            action: i % 2 === 0 ? 'deny' : 'allow',
-          },
-          { vni: 1000, match: { dstPort: i % 5 }, action: 'allow' },
-        ],
-      }),
-      1000,
-    ),
-  );
-  const locals = [
-    local('p1', 1, 1000, '02:00:0a:01:01:05', '10.1.0.15'),
-    local('p2', 2, 1000, '02:00:0a:01:01:06', '10.1.0.16'),
-    local('p2', 2, 1000, '02:00:0a:01:01:07', '10.1.0.17'),
-    local('p3', 3, 1001, '02:00:0a:01:01:05', '10.1.0.15'),
-  ];
-  const snapshots = fc
-    .record({
-      rules: fc
-        .subarray(pool)
-        .map((some) => [
-          ...new Map(some.map((input) => [input.object.metadata.name, input])).values(),
-        ]),
-      locals: fc.subarray(locals),
-      networks: fc.subarray([
-        network(1000, 'tenant-a'),
-        network(1001, 'tenant-b', { unknownUnicast: 'flood' }),
-      ]),
-      tunnel: fc.boolean(),
-    })
-    .map(({ rules, locals: some, networks, tunnel }) =>
-      labSnapshot(rules, { locals: some, networks, ...(tunnel ? {} : { tunnel: undefined }) }),
+void t.test(
+  'the flow table is a function of the last snapshot, whatever the way to it',
+  async (t) => {
+    const pool: RuleInput[] = Array.from({ length: 12 }, (_, i) =>
+      allowedIn(
+        rule(`r${i % 6}`, {
+          tier: i % 2 === 0 ? 'tenant' : 'admin',
+          priority: (i % 3) * 100,
+          rules: [
+            {
+              vni: 1000,
+              match: { dstIP: `10.1.0.${i % 4}` },
+              action: i % 2 === 0 ? 'deny' : 'allow',
+            },
+            { vni: 1000, match: { dstPort: i % 5 }, action: 'allow' },
+          ],
+        }),
+        1000,
+      ),
     );
-  fc.assert(
-    fc.property(fc.array(snapshots, { minLength: 1, maxLength: 5 }), (history) => {
-      const desired = new DesiredState();
-      for (const snapshot of history) desired.update(snapshot);
-      const last = history.at(-1);
-      t.strictSame(table(desired), last === undefined ? [] : table(compile(last)));
-    }),
-    { numRuns: 60 },
-  );
-});
+    const locals = [
+      local('p1', 1, 1000, '02:00:0a:01:01:05', '10.1.0.15'),
+      local('p2', 2, 1000, '02:00:0a:01:01:06', '10.1.0.16'),
+      local('p2', 2, 1000, '02:00:0a:01:01:07', '10.1.0.17'),
+      local('p3', 3, 1001, '02:00:0a:01:01:05', '10.1.0.15'),
+    ];
+    const snapshots = fc
+      .record({
+        rules: fc
+          .subarray(pool)
+          .map((some) => [
+            ...new Map(some.map((input) => [input.object.metadata.name, input])).values(),
+          ]),
+        locals: fc.subarray(locals),
+        networks: fc.subarray([
+          network(1000, 'tenant-a'),
+          network(1001, 'tenant-b', { unknownUnicast: 'flood' }),
+        ]),
+        tunnel: fc.boolean(),
+      })
+      .map(({ rules, locals: some, networks, tunnel }) =>
+        labSnapshot(rules, { locals: some, networks, ...(tunnel ? {} : { tunnel: undefined }) }),
+      );
+    fc.assert(
+      fc.property(fc.array(snapshots, { minLength: 1, maxLength: 5 }), (history) => {
+        const desired = new DesiredState();
+        for (const snapshot of history) desired.update(snapshot);
+        const last = history.at(-1);
+        t.strictSame(table(desired), last === undefined ? [] : table(compile(last)));
+      }),
+      { numRuns: 60 },
+    );
+  },
+);
 
-t.test('ids follow from names, and a collision is settled by sort order', async (t) => {
+void t.test('ids follow from names, and a collision is settled by sort order', async (t) => {
   const collide = (name: string, salt: number): bigint =>
     BigInt(salt === 0 ? 7 : name.charCodeAt(0) + salt);
   const orders = [
@@ -349,20 +352,23 @@ t.test('ids follow from names, and a collision is settled by sort order', async 
   t.equal(ids.idOf('b'), 7n);
 });
 
-t.test('a port range is split into at most 30 masked matches that cover exactly it', async (t) => {
-  t.equal(maskedPorts(1, 65534).length, 30);
-  const port = fc.integer({ min: 0, max: 65535 });
-  fc.assert(
-    fc.property(port, port, port, (a, b, probe) => {
-      const [low, high] = a < b ? [a, b] : [b, a];
-      const blocks = maskedPorts(low, high);
-      const hits = blocks.filter(({ value, mask }) => (probe & mask) === value).length;
-      return blocks.length <= 30 && hits === (probe >= low && probe <= high ? 1 : 0);
-    }),
-  );
-});
+void t.test(
+  'a port range is split into at most 30 masked matches that cover exactly it',
+  async (t) => {
+    t.equal(maskedPorts(1, 65534).length, 30);
+    const port = fc.integer({ min: 0, max: 65535 });
+    fc.assert(
+      fc.property(port, port, port, (a, b, probe) => {
+        const [low, high] = a < b ? [a, b] : [b, a];
+        const blocks = maskedPorts(low, high);
+        const hits = blocks.filter(({ value, mask }) => (probe & mask) === value).length;
+        return blocks.length <= 30 && hits === (probe >= low && probe <= high ? 1 : 0);
+      }),
+    );
+  },
+);
 
-t.test(
+void t.test(
   'flood groups carry our tag and their VNI, and no other group is taken for ours',
   async (t) => {
     t.equal(isOwnGroup(floodGroupId(vni(1), 'local')), true);
