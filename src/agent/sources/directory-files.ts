@@ -81,24 +81,25 @@ export class DirectoryFiles {
 
   /**
    * Looks at the files called `names`, or at all, and reads those that changed. Objects equal to one of `known` become
-   * that very object. `stopped` ends the scan early.
+   * that very object. Ends early when `interrupted` says so between two batches, and returns the names it did not get to.
    * @throws Error of `readdir` when all are wanted and the directory cannot be listed; nothing is forgotten then.
    */
   async scan(
     names: ReadonlySet<string> | undefined,
     known: ReadonlyMap<string, SourceObject>,
-    stopped: () => boolean,
-  ): Promise<void> {
+    interrupted: () => boolean,
+  ): Promise<string[]> {
     const wanted = names ?? new Set([...(await readdir(this.#path)), ...this.#files.keys()]);
     const sorted = [...wanted].filter(isRuleFile).sort();
     for (let start = 0; start < sorted.length; start += BATCH) {
       const batch = sorted.slice(start, start + BATCH);
       const looks = await Promise.all(batch.map((name) => look(join(this.#path, name))));
       for (const [index, name] of batch.entries()) {
-        if (stopped()) return;
         await this.#visit(name, looks[index], known);
       }
+      if (interrupted()) return sorted.slice(start + BATCH);
     }
+    return [];
   }
 
   async #visit(

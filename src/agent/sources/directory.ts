@@ -56,6 +56,9 @@ export class DirectorySource extends EventEmitter<RuleSourceEvents> implements R
   #timer: NodeJS.Timeout | undefined;
   #wanted: Wanted | undefined;
   #fullScanAtMs = 0;
+  /** Files that a scan of everything has yet to look at: it lets events go first. */
+  #rest: readonly string[] = [];
+  #complete = false;
   #scanning: Promise<void> | undefined;
   #closed = false;
 
@@ -121,10 +124,11 @@ export class DirectorySource extends EventEmitter<RuleSourceEvents> implements R
 
   /** The files to look at now: those that events named and those that are vanishing; undefined for all. */
   #scanNames(now: number): Set<string> | undefined {
-    const names = this.#wanted === undefined ? new Set<string>() : this.#wanted.names;
-    const due = now - this.#fullScanAtMs >= this.#rescanMs || !this.#watch.active;
-    if (names === undefined || due) return undefined;
-    for (const { name } of this.#files.vanishing) names.add(name);
+    const due = now - this.#fullScanAtMs >= this.#rescanMs && this.#rest.length === 0;
+    if (!this.#watch.active || !this.#complete) return undefined;
+    if (this.#wanted === undefined && due) return undefined;
+    const names = this.#wanted === undefined ? new Set(this.#rest) : this.#wanted.names;
+    for (const { name } of this.#files.vanishing) names?.add(name);
     return names;
   }
 
@@ -136,11 +140,16 @@ export class DirectorySource extends EventEmitter<RuleSourceEvents> implements R
       this.#wanted?.atMs ?? now,
     );
     let names = this.#scanNames(now);
+    // A scan that no event asked for lets events go first; what one event did is seen whole.
+    const background = this.#complete && this.#wanted === undefined;
     this.#wanted = undefined;
     try {
       if (await this.#watch.ensure()) names = undefined;
-      await this.#files.scan(names, this.#snapshot.objects, () => this.#closed);
       if (names === undefined) this.#fullScanAtMs = now;
+      const interrupted = (): boolean => this.#closed || (background && this.#wanted !== undefined);
+      const rest = await this.#files.scan(names, this.#snapshot.objects, interrupted);
+      // What events named does not touch the rest of a scan that they interrupted.
+      if (names === undefined || background) this.#rest = rest;
       this.#directoryProblem = undefined;
     } catch (error) {
       this.#watch.close();
@@ -149,13 +158,17 @@ export class DirectorySource extends EventEmitter<RuleSourceEvents> implements R
     }
     if (this.#closed) return;
     this.#publish(changedAtMs);
-    if (this.#directoryProblem === undefined) this.#firstRead.resolve();
+    if (this.#directoryProblem === undefined) {
+      this.#complete = true;
+      this.#firstRead.resolve();
+    }
     this.#scheduleScan(this.#nextScanMs());
   }
 
   #nextScanMs(): number {
     if (this.#wanted !== undefined) return this.#debounceMs;
     if (!this.#watch.active) return POLL_MS;
+    if (this.#rest.length > 0) return 0;
     if (this.#files.vanishing.length > 0) return VANISH_GRACE_MS;
     return Math.max(0, this.#fullScanAtMs + this.#rescanMs - performance.now());
   }
