@@ -1,0 +1,335 @@
+// What the compiled pipeline does with packets, by ofproto/trace and packet-out on a real Open vSwitch.
+import { join } from 'node:path';
+import t from 'tap';
+import { DROP_REASONS } from '../../src/agent/flow/drop-reason.ts';
+import { unixctl } from '../../src/ovsdb/unixctl.ts';
+import { ruleFile, TestAgent, until } from '../support/agent.ts';
+import { ovsSandbox, type OvsSandbox } from '../support/ovs-sandbox.ts';
+
+const A1 = { port: 11, mac: '02:00:0a:01:01:05', ip: '10.1.0.15', ip6: 'fd00::15' };
+const A2 = { port: 12, mac: '02:00:0a:01:01:06', ip: '10.1.0.16', ip6: 'fd00::16' };
+const B1 = { port: 13, mac: '02:00:0a:01:01:07', ip: '10.1.0.17', ip6: 'fd00::17' };
+const FAR = { mac: '02:00:0a:01:02:05', ip: '10.1.0.25' };
+const BROADCAST = 'ff:ff:ff:ff:ff:ff';
+const TUNNEL = 65000;
+
+/** A switch with two endpoints of VNI 1000 and one of 1001, and the agent on it. */
+async function stage(
+  t: Parameters<typeof ovsSandbox>[0],
+): Promise<{ ovs: OvsSandbox; agent: TestAgent } | undefined> {
+  const ovs = await ovsSandbox(t);
+  if (ovs === undefined) return undefined;
+  const agent = await TestAgent.create(t, ovs);
+  await agent.start();
+  for (const [name, { port, mac, ip, ip6 }, vni] of [
+    ['rep1', A1, 1000],
+    ['rep2', A2, 1000],
+    ['rep3', B1, 1001],
+  ] as const) {
+    await ovs.run('ip', 'link', 'add', name, 'type', 'veth', 'peer', 'name', `${name}p`);
+    await ovs.vsctl(
+      ...['add-port', 'br-int', name, '--', 'set', 'interface', name, `ofport_request=${port}`],
+      ...[
+        `external_ids:attached-mac=${mac}`,
+        `external_ids:dpu-vni=${vni}`,
+        `external_ids:dpu-ips="${ip},${ip6}"`,
+      ],
+    );
+  }
+  await until(
+    'endpoints',
+    async () =>
+      (await agent.json<{ endpoints: { local: number } }>('/status')).endpoints.local === 3,
+  );
+  await until('their flows', async () => {
+    const { flows } = await agent.json<{ flows: { desired: number; installed: number } }>(
+      '/status',
+    );
+    return flows.desired === flows.installed;
+  });
+  return { ovs, agent };
+}
+
+/** Where a packet ends: ports of the bridge by their number, or `drop`; sorted. */
+async function outcome(ovs: OvsSandbox, flow: string): Promise<string[]> {
+  const text = await unixctl(join(ovs.rundir, 'vswitchd.ctl'), 'ofproto/trace', ['br-int', flow]);
+  const lines = text.split('\n');
+  const ends = lines.flatMap((line, index) => {
+    const port = /(?:^ *output:|-> output port is )(\d+)/.exec(line)?.[1];
+    const skipped = lines[index + 1]?.includes('skipping output to input port') ?? false;
+    return port === undefined || skipped ? [] : [port];
+  });
+  return ends.length === 0 ? ['drop'] : ends.sort();
+}
+
+const from = ({ port, mac }: { port: number; mac: string }): string =>
+  `in_port=${port},dl_src=${mac}`;
+const tunnel = (vni: number, source: string, src = '192.168.1.12'): string =>
+  `in_port=${TUNNEL},tun_id=${vni},tun_src=${src},tun_dst=192.168.1.11,dl_src=${source}`;
+
+t.test(
+  'forwarding, flooding and the guards send each packet where it belongs, and nowhere else',
+  async (t) => {
+    const staged = await stage(t);
+    if (staged === undefined) return;
+    const { ovs } = staged;
+    const ip = `ip,nw_src=${A1.ip}`;
+    const cases: readonly [name: string, flow: string, want: string[]][] = [
+      ['to a local endpoint', `${from(A1)},dl_dst=${A2.mac},${ip},nw_dst=${A2.ip}`, ['12']],
+      ['to a remote endpoint', `${from(A1)},dl_dst=${FAR.mac},${ip},nw_dst=${FAR.ip}`, ['65000']],
+      [
+        'to an endpoint of another VNI',
+        `${from(A1)},dl_dst=${B1.mac},${ip},nw_dst=${B1.ip}`,
+        ['drop'],
+      ],
+      [
+        'to an unknown MAC',
+        `${from(A1)},dl_dst=02:00:00:00:00:99,${ip},nw_dst=10.1.0.99`,
+        ['drop'],
+      ],
+      [
+        'from the tunnel to a local endpoint',
+        `${tunnel(1000, FAR.mac)},dl_dst=${A1.mac},ip,nw_src=${FAR.ip},nw_dst=${A1.ip}`,
+        ['11'],
+      ],
+      [
+        'from the tunnel with another VNI',
+        `${tunnel(1001, FAR.mac)},dl_dst=${A1.mac},ip,nw_src=${FAR.ip},nw_dst=${A1.ip}`,
+        ['drop'],
+      ],
+      [
+        'from the tunnel with a VNI that is not here',
+        `${tunnel(1002, FAR.mac)},dl_dst=${A1.mac},ip`,
+        ['drop'],
+      ],
+      [
+        'from the tunnel back into it',
+        `${tunnel(1000, '02:00:00:00:00:98')},dl_dst=${FAR.mac},ip`,
+        ['drop'],
+      ],
+      [
+        'from a stranger through the tunnel',
+        `${tunnel(1000, FAR.mac, '192.168.1.77')},dl_dst=${A1.mac},ip`,
+        ['drop'],
+      ],
+      [
+        'from the tunnel with the MAC of a local endpoint',
+        `${tunnel(1000, A2.mac)},dl_dst=${A1.mac},ip`,
+        ['drop'],
+      ],
+      [
+        'with the IP address of somebody else',
+        `${from(A1)},dl_dst=${A2.mac},ip,nw_src=10.1.0.99,nw_dst=${A2.ip}`,
+        ['drop'],
+      ],
+      [
+        'with the MAC of somebody else',
+        `in_port=11,dl_src=${A2.mac},dl_dst=${FAR.mac},${ip},nw_dst=${FAR.ip}`,
+        ['drop'],
+      ],
+      ['an 802.1Q frame', `${from(A1)},dl_vlan=7,dl_dst=${A2.mac},${ip},nw_dst=${A2.ip}`, ['drop']],
+      [
+        'a DHCP answer',
+        `${from(A1)},dl_dst=${A2.mac},udp,nw_src=${A1.ip},nw_dst=${A2.ip},udp_src=67,udp_dst=68`,
+        ['drop'],
+      ],
+      [
+        'a router advertisement',
+        `${from(A1)},dl_dst=33:33:00:00:00:01,icmp6,ipv6_src=fe80::1,icmpv6_type=134`,
+        ['drop'],
+      ],
+      ['neither IP nor ARP', `${from(A1)},dl_dst=${A2.mac},dl_type=0x88cc`, ['drop']],
+      [
+        'an ARP request for a known endpoint becomes unicast',
+        `${from(A1)},dl_dst=${BROADCAST},arp,arp_op=1,arp_spa=${A1.ip},arp_tpa=${A2.ip},arp_sha=${A1.mac}`,
+        ['12'],
+      ],
+      [
+        'an ARP request for an unknown one floods',
+        `${from(A1)},dl_dst=${BROADCAST},arp,arp_op=1,arp_spa=${A1.ip},arp_tpa=10.1.0.99,arp_sha=${A1.mac}`,
+        ['12', '65000'],
+      ],
+      [
+        'an ARP request with a false sender',
+        `${from(A1)},dl_dst=${BROADCAST},arp,arp_op=1,arp_spa=10.1.0.99,arp_tpa=${A2.ip},arp_sha=${A1.mac}`,
+        ['drop'],
+      ],
+      [
+        'a solicitation for a known endpoint becomes unicast',
+        `${from(A1)},dl_dst=33:33:ff:00:00:16,icmp6,ipv6_src=${A1.ip6},ipv6_dst=ff02::1:ff00:16,icmpv6_type=135,nd_target=${A2.ip6}`,
+        ['12'],
+      ],
+      [
+        'IPv6 to a local endpoint',
+        `${from(A1)},dl_dst=${A2.mac},ipv6,ipv6_src=${A1.ip6},ipv6_dst=${A2.ip6}`,
+        ['12'],
+      ],
+      [
+        'a multicast goes to every other endpoint of the VNI and to the peers',
+        `${from(A1)},dl_dst=01:00:5e:01:01:01,${ip},nw_dst=239.1.1.1`,
+        ['12', '65000'],
+      ],
+      [
+        'a broadcast of the subnet too',
+        `${from(A1)},dl_dst=${BROADCAST},${ip},nw_dst=10.1.255.255`,
+        ['12', '65000'],
+      ],
+      [
+        'a flooded packet from the tunnel stays local',
+        `${tunnel(1000, FAR.mac)},dl_dst=${BROADCAST},ip,nw_src=${FAR.ip},nw_dst=255.255.255.255`,
+        ['11', '12'],
+      ],
+      [
+        'a unicast IP address inside a broadcast frame',
+        `${from(A1)},dl_dst=${BROADCAST},${ip},nw_dst=${A2.ip}`,
+        ['drop'],
+      ],
+      ['from a port that is no endpoint', 'in_port=99,dl_src=02:00:00:00:00:01,ip', ['drop']],
+    ];
+    for (const [name, flow, want] of cases) t.strictSame(await outcome(ovs, flow), want, name);
+  },
+);
+
+t.test(
+  'rules act in every tier, in order of tier, priority and caution, at both ends',
+  async (t) => {
+    const staged = await stage(t);
+    if (staged === undefined) return;
+    const { ovs, agent } = staged;
+    const probe = (port: number): string =>
+      `${from(A1)},dl_dst=${A2.mac},tcp,nw_src=${A1.ip},nw_dst=${A2.ip},tp_src=5000,tp_dst=${port}`;
+    const admin = (
+      name: string,
+      entry: Readonly<Record<string, unknown>>,
+      tier: string,
+      priority: number,
+    ): string =>
+      ruleFile(
+        name,
+        { vni: 1000, ...entry },
+        { networkRef: undefined, tier, priority },
+        'dpu-system',
+      );
+    const tenant = (
+      name: string,
+      entry: Readonly<Record<string, unknown>>,
+      tier: string,
+      priority: number,
+    ): string => ruleFile(name, entry, { tier, priority });
+    const on = (dstPort: number | string, action: string): Record<string, unknown> => ({
+      match: { protocol: 'TCP', dstPort },
+      action,
+    });
+    await agent.replace();
+    const networks = [
+      {
+        vni: 1000,
+        name: 'tenant-a',
+        namespaces: ['tenant-a', 'dpu-system'],
+        subnets: ['10.1.0.0/16'],
+        defaultAction: { ingress: 'allow', egress: 'deny' },
+      },
+      { vni: 1001, name: 'tenant-b', namespaces: ['tenant-b'] },
+    ];
+    const second = await TestAgent.create(t, ovs, { networks });
+    await second.start();
+    await second.writeRule(
+      'rules.yaml',
+      [
+        admin('p', on(100, 'deny'), 'platform', 500),
+        tenant('t-allow-100', on(100, 'allow'), 'tenant', 0),
+        tenant('t-deny-200', on(200, 'deny'), 'tenant', 500),
+        tenant('t-allow-200', on(200, 'allow'), 'tenant', 500),
+        tenant('t-allow-300', on(300, 'allow'), 'tenant', 100),
+        tenant('t-deny-300', on(300, 'deny'), 'tenant', 101),
+        admin('a-pass', on('400-409', 'pass'), 'admin', 1),
+        admin('a-deny', on('400-500', 'deny'), 'admin', 2),
+        tenant('i-deny-401', on(401, 'deny'), 'isolation', 1),
+        tenant('b-allow', on('300-450', 'allow'), 'baseline', 1),
+        tenant('in-deny', { ...on(404, 'deny'), direction: 'Ingress' }, 'policy', 1),
+      ].join('---\n'),
+    );
+    await second.rule('in-deny', ({ programmed }) => programmed);
+    const rows =
+      await second.json<{ name: string; programmed: boolean; message: string }[]>('/rules');
+    t.strictSame(
+      rows.filter(({ programmed }) => !programmed),
+      [],
+    );
+    const cases: readonly [port: number, want: string[], why: string][] = [
+      [99, ['drop'], 'the default of the network denies at egress'],
+      [100, ['drop'], 'platform comes before tenant'],
+      [200, ['drop'], 'deny wins at equal priority'],
+      [300, ['12'], 'the lower priority number wins'],
+      [400, ['12'], 'pass leaves the tier before its deny, and baseline allows'],
+      [401, ['drop'], 'isolation after a pass'],
+      [404, ['drop'], 'denied where it arrives'],
+      [405, ['12'], 'passed and allowed'],
+      [450, ['drop'], 'admin denies what nothing passed'],
+    ];
+    for (const [port, want, why] of cases)
+      t.strictSame(await outcome(ovs, probe(port)), want, `${port}: ${why}`);
+    const fragment = probe(300).replace(/,tp_src.*/, ',nw_frag=later');
+    t.strictSame(
+      await outcome(ovs, fragment),
+      ['12'],
+      'later fragments of what an allow admits pass',
+    );
+    t.strictSame(
+      await outcome(ovs, fragment.replace('tcp', 'udp')),
+      ['drop'],
+      'later fragments that nothing admits do not',
+    );
+  },
+);
+
+t.test('each drop is counted under its name, and a rule counts what it decided', async (t) => {
+  const staged = await stage(t);
+  if (staged === undefined) return;
+  const { ovs, agent } = staged;
+  await agent.writeRule(
+    'deny.yaml',
+    ruleFile('deny', { match: { protocol: 'UDP', dstPort: 81 }, action: 'deny' }),
+  );
+  await agent.rule('deny', ({ programmed }) => programmed);
+  const hex = (text: string): string => text.replaceAll(/[: ]/g, '');
+  /** Ethernet, IPv4 and UDP to port 81; checksums are not looked at. */
+  const frame = (src: string, dst: string, srcIp: string, dstIp: string): string =>
+    hex(`${dst} ${src} 0800 4500 001c 0000 0000 40 11 0000 ${srcIp} ${dstIp} 1388 0051 0008 0000`);
+  const a1 = '0a01000f';
+  const a2 = '0a010010';
+  const send = async (port: number, packet: string, times: number): Promise<void> => {
+    for (let i = 0; i < times; i++) {
+      await ovs.ofctl(
+        '-O',
+        'OpenFlow13',
+        'packet-out',
+        `unix:${ovs.rundir}/br-int.mgmt`,
+        `in_port=${port},packet=${packet},actions=table`,
+      );
+    }
+  };
+  await send(11, frame(A1.mac, A2.mac, a1, a2), 3);
+  await send(11, frame(A1.mac, A2.mac, '0a0100ff', a2), 2);
+  await send(11, frame(A1.mac, '02:00:00:00:00:99', a1, a2).replace('0051', '0052'), 1);
+  await send(99, frame(A1.mac, A2.mac, a1, a2), 1);
+  const drops = (reason: string): Promise<number> =>
+    agent.metric('dpu_agent_drops_total', `reason="${reason}"`);
+  await until('counters', async () => (await drops('UnknownPort')) === 1);
+  t.equal(await drops('RuleDeny'), 3);
+  t.equal(await drops('SpoofedSource'), 2);
+  t.equal(await drops('UnknownUnicast'), 1);
+  const [row] = await agent.json<{ name: string; packets: number; bytes: number }[]>('/rules');
+  t.match(row, { name: 'deny', packets: 3, bytes: 3 * 42 });
+  const flows = await agent.json<{ rule: string; packets: number; match: string }[]>(
+    '/flows?rule=tenant-a/deny',
+  );
+  t.ok(flows.length > 0 && flows.every(({ rule }) => rule === 'tenant-a/deny/r0'));
+  const named = await agent.json<{ rule: string; actions: string }[]>('/flows');
+  for (const { rule } of named.filter(({ actions }) => actions === 'drop')) {
+    t.ok(
+      rule.startsWith('drop/') ? rule.slice(5) in DROP_REASONS : rule === 'tenant-a/deny/r0',
+      rule,
+    );
+  }
+});
