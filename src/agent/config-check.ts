@@ -46,11 +46,22 @@ function chooseVtep(vtep: ParsedConfig['vtep'], findings: Findings): VtepConfig 
   if (device !== undefined) choices.push({ interface: device });
   if (cidr !== undefined) choices.push({ cidr });
   const [choice] = choices;
-  if (choices.length === 1) return choice;
+  if (choice !== undefined && choices.length === 1) {
+    for (const address of [ip, cidr]) {
+      if (address !== undefined) checkUnderlayFamily(address, 'vtep', findings);
+    }
+    return choice;
+  }
   const seen =
     choices.length === 0 ? 'is missing' : `has ${choices.length} of ip, interface and cidr`;
   findings.add('vtep', `${seen}; accepted: exactly one of ip, interface and cidr`);
   return undefined;
+}
+
+/** This release tunnels over IPv4; what is inside the tunnel may be either. */
+function checkUnderlayFamily(address: IpPrefix, path: string, findings: Findings): void {
+  if (address.family === 4) return;
+  findings.add(path, `${showIp(address)} is IPv6; accepted: IPv4, the underlay of this release`);
 }
 
 function checkEndpoint(
@@ -88,12 +99,8 @@ function checkPeers(config: ParsedConfig, vtep: VtepConfig | undefined, findings
     findings.unique('peer', shown, `${path}.vtep`, shown);
     if (own !== undefined && sameAddress(own, peer.vtep)) {
       findings.add(`${path}.vtep`, `${shown} is this agent's own VTEP; accepted: another DPU's`);
-    } else if (own !== undefined && own.family !== peer.vtep.family) {
-      findings.add(
-        `${path}.vtep`,
-        `${shown} is IPv${peer.vtep.family}; accepted: IPv${own.family}, as vtep.ip`,
-      );
     }
+    checkUnderlayFamily(peer.vtep, `${path}.vtep`, findings);
     peer.endpoints.forEach((endpoint, place) =>
       checkEndpoint(endpoint, `${path}.endpoints[${place}]`, config, findings),
     );

@@ -249,7 +249,12 @@ void t.test('each mistake is named with its line, its path and what is accepted'
     [
       'a peer of the other family',
       changed(['192.168.1.12', '"fd00::1"']),
-      'agent.yaml:10: peers[0].vtep: fd00::1 is IPv6; accepted: IPv4',
+      'agent.yaml:10: peers[0].vtep: fd00::1 is IPv6; accepted: IPv4, the underlay of this release',
+    ],
+    [
+      'an IPv6 VTEP',
+      changed(['{ip: 192.168.1.11}', '{ip: "fd00::b"}']),
+      'agent.yaml:8: vtep: fd00::b is IPv6; accepted: IPv4, the underlay of this release',
     ],
     [
       'a peer twice',

@@ -3,13 +3,20 @@
  */
 import { TIERS, type DpuRule, type RuleEntry } from '../../api/dpu-rule.ts';
 import { encodeFlow, type EncodedFlow } from '../../openflow/flow.ts';
-import type { Match } from '../../openflow/match.ts';
+import { OpenFlowError } from '../../openflow/errors.ts';
+import type { Match, MatchField } from '../../openflow/match.ts';
 import { makeCookie } from './cookie.ts';
 import type { EntryVerdict } from './model.ts';
 import { matchVni, VERDICT_REGISTER } from './registers.ts';
 import { registerId, ruleEntryName } from './rule-id.ts';
-import { ruleAlternatives, UnsupportedMatch } from './rule-match.ts';
+import { ruleAlternatives, UnsupportedMatch, type RuleAlternative } from './rule-match.ts';
 import { EGRESS_CHAIN, INGRESS_CHAIN, type TierChain } from './tables/tiers.ts';
+
+/** Why an entry is not accepted: a reason of api.md and a sentence. */
+export interface Refusal {
+  readonly reason: string;
+  readonly message: string;
+}
 
 /** What became of one entry of a rule. */
 export interface CompiledEntry {
@@ -19,8 +26,8 @@ export interface CompiledEntry {
   /** The name that ids and claims use: `DPURule/namespace/name/rule`. */
   readonly key: string;
   readonly cookie: bigint;
-  /** Set when the entry is not accepted: a reason of api.md and a sentence. */
-  readonly refusal?: { readonly reason: string; readonly message: string };
+  /** Set when the entry is not accepted. */
+  readonly refusal?: Refusal;
   readonly flows: readonly EncodedFlow[];
 }
 
@@ -44,73 +51,89 @@ export function compileRule(
 ): CompiledEntry[] {
   const { namespace, name } = object.metadata;
   return object.spec.rules.map((entry, index) => {
-    const rule = entry.name;
-    const key = ruleEntryName(namespace, name, rule);
+    const key = ruleEntryName(namespace, name, entry.name);
     const id = idOf(key);
-    const verdict = verdicts[index] ?? {};
-    const base = { namespace, name, rule, key, cookie: makeCookie('rule', id) };
-    const refuse = (reason: string, message: string): CompiledEntry => ({
-      ...base,
-      refusal: { reason, message },
-      flows: [],
-    });
-    if (verdict.vni === undefined || verdict.reason !== undefined) {
-      return refuse(verdict.reason ?? 'Invalid', verdict.message ?? 'no VNI');
-    }
-    if (object.spec.enforcement === 'Suspended') return { ...base, flows: [] };
-    const unsupported = unsupportedField(object, entry);
-    if (unsupported !== undefined) {
-      return refuse('Unsupported', `${unsupported} is not available in this release`);
-    }
-    const tier = TIERS.indexOf(object.spec.tier);
-    if (entry.action === 'pass' && tier === TIERS.length - 1) {
-      return refuse('Invalid', 'action: pass needs a next tier, and baseline is the last one');
-    }
-    const alternatives = ruleAlternatives(entry.match);
-    if (alternatives instanceof UnsupportedMatch) {
-      return refuse('Unsupported', `${alternatives.field}: ${alternatives.why}`);
-    }
-    if (alternatives.length === 0) {
-      return refuse(
-        'Invalid',
-        'match: no packet can match, since its parts name different address families',
-      );
-    }
-    const network = matchVni(verdict.vni);
-    const priority = rankOf(entry.priority ?? object.spec.priority, entry.action);
-    const flows: EncodedFlow[] = [];
-    for (const chain of chainsOf(entry)) {
-      const decide = decision(chain, tier, entry.action, registerId(id));
-      const table = chain.tiers[tier];
-      if (table === undefined) continue;
-      const push = (match: Match): void => {
-        const full = [network, ...match];
-        flows.push(
-          encodeFlow({
-            tableId: table.id,
-            priority,
-            cookie: base.cookie,
-            match: full,
-            instructions: decide,
-          }),
-        );
-      };
-      const fragments = new Set<string>();
-      for (const alternative of alternatives) {
-        push(alternative.match);
-        // Safe: the first fragment is judged by its port, and nothing reassembles without it.
-        if (entry.action !== 'allow' || alternative.fragmentMatch === undefined) continue;
-        const text = alternative.fragmentMatch
-          .map(({ field, value }) => `${field}=${value}`)
-          .join();
-        if (!fragments.has(text)) push(alternative.fragmentMatch);
-        fragments.add(text);
-      }
-      if (entry.action !== 'pass')
-        flows.push(verdictFlow(chain, network, entry.action, base.cookie, registerId(id)));
-    }
-    return { ...base, flows };
+    const base = { namespace, name, rule: entry.name, key, cookie: makeCookie('rule', id) };
+    const result = compileEntry(object, entry, verdicts[index] ?? {}, id);
+    return 'reason' in result
+      ? { ...base, refusal: result, flows: [] }
+      : { ...base, flows: result };
   });
+}
+
+/** The flows of one entry, or why it has none. */
+function compileEntry(
+  object: DpuRule,
+  entry: RuleEntry,
+  verdict: EntryVerdict,
+  id: bigint,
+): readonly EncodedFlow[] | Refusal {
+  if (verdict.vni === undefined) {
+    return { reason: verdict.reason ?? 'Invalid', message: verdict.message ?? 'no VNI' };
+  }
+  if (object.spec.enforcement === 'Suspended') return [];
+  const unsupported = unsupportedField(object, entry);
+  if (unsupported !== undefined) {
+    return { reason: 'Unsupported', message: `${unsupported} is not available in this release` };
+  }
+  if (entry.action === 'pass' && object.spec.tier === TIERS.at(-1)) {
+    const message = 'action: pass needs a next tier, and baseline is the last one';
+    return { reason: 'Invalid', message };
+  }
+  const alternatives = ruleAlternatives(entry.match);
+  if (alternatives instanceof UnsupportedMatch) {
+    return { reason: 'Unsupported', message: `${alternatives.field}: ${alternatives.why}` };
+  }
+  if (alternatives.length === 0) {
+    const message = 'match: no packet can match, since its parts name different address families';
+    return { reason: 'Invalid', message };
+  }
+  const network = matchVni(verdict.vni);
+  try {
+    return chainsOf(entry).flatMap((chain) =>
+      chainFlows(chain, object, entry, network, id, alternatives),
+    );
+  } catch (error) {
+    // The encoder refuses what the switch would widen or misread: one entry must not hold back the others.
+    if (!(error instanceof OpenFlowError)) throw error;
+    return { reason: 'Invalid', message: `${error.code}: ${error.message}` };
+  }
+}
+
+/** The flows of one entry in one direction: its matches, each once, and the verdict. */
+function chainFlows(
+  chain: TierChain,
+  object: DpuRule,
+  entry: RuleEntry,
+  network: MatchField,
+  id: bigint,
+  alternatives: readonly RuleAlternative[],
+): EncodedFlow[] {
+  const tier = TIERS.indexOf(object.spec.tier);
+  const table = chain.tiers[tier];
+  if (table === undefined) return [];
+  const cookie = makeCookie('rule', id);
+  const priority = rankOf(entry.priority ?? object.spec.priority, entry.action);
+  const instructions = decision(chain, tier, entry.action, registerId(id));
+  const flows = new Map<string, EncodedFlow>();
+  const add = (match: Match): void => {
+    const flow = encodeFlow({
+      tableId: table.id,
+      priority,
+      cookie,
+      match: [network, ...match],
+      instructions,
+    });
+    flows.set(flow.key, flow);
+  };
+  for (const { match, fragmentMatch } of alternatives) {
+    add(match);
+    // Safe: the first fragment is judged by its port, and nothing reassembles without it.
+    if (entry.action === 'allow' && fragmentMatch !== undefined) add(fragmentMatch);
+  }
+  const matches = [...flows.values()];
+  if (entry.action === 'pass') return matches;
+  return [...matches, verdictFlow(chain, network, entry.action, cookie, registerId(id))];
 }
 
 /** The first field of a rule that this release accepts but does not act on; undefined when there is none. */
@@ -152,7 +175,7 @@ function decision(chain: TierChain, tier: number, action: RuleEntry['action'], i
 
 function verdictFlow(
   chain: TierChain,
-  network: Match[number],
+  network: MatchField,
   action: RuleEntry['action'],
   cookie: bigint,
   id: number,

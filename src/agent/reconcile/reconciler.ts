@@ -11,7 +11,12 @@ import type { OpenFlowConnection } from '../../openflow/client.ts';
 import type { DesiredState } from '../flow/desired.ts';
 import { diff, fullScope, type Change } from '../flow/diff.ts';
 import type { Snapshot } from '../flow/model.ts';
-import { FIRST_SYNC_CHUNK, writeChanges, type RefusedChange } from './flow-writer.ts';
+import {
+  FIRST_SYNC_CHUNK,
+  TooManyRefusals,
+  writeChanges,
+  type RefusedChange,
+} from './flow-writer.ts';
 import type { Mirror } from './mirror.ts';
 import { dumpMirror } from './switch-dump.ts';
 
@@ -67,6 +72,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
   /** Flow key -> the refused message and the error. A changed message is tried at once, an equal one at the next audit. */
   readonly #refused = new Map<string, { readonly message: Uint8Array; readonly error: string }>();
   #timer: NodeJS.Timeout | undefined;
+  #dueMs = 0;
   #auditTimer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #again = false;
@@ -131,8 +137,13 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     this.poke();
   }
 
+  /** Sees to it that a pass runs within `waitMs`. */
   #schedule(waitMs: number): void {
-    this.#timer ??= setTimeout(() => {
+    const dueMs = this.#options.now() + waitMs;
+    if (this.#timer !== undefined && this.#dueMs <= dueMs) return;
+    clearTimeout(this.#timer);
+    this.#dueMs = dueMs;
+    this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#running = this.#pass().finally(() => {
         this.#running = undefined;
@@ -147,12 +158,12 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     const startMs = this.#options.now();
     const eventMs = this.#firstEventMs;
     this.#firstEventMs = undefined;
-    const snapshot = this.#options.snapshot();
-    if (snapshot === undefined) return;
-    this.#compile(snapshot);
-    const connection = this.#options.connection();
-    if (connection === undefined || !this.#options.mayWrite()) return;
     try {
+      const snapshot = this.#options.snapshot();
+      if (snapshot === undefined) return;
+      this.#compile(snapshot);
+      const connection = this.#options.connection();
+      if (connection === undefined || !this.#options.mayWrite()) return;
       const flowMods = await this.#sync(connection);
       const endMs = this.#options.now();
       if (eventMs !== undefined && flowMods > 0) {
@@ -163,6 +174,8 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     } catch (error) {
       // Whatever went wrong, what the switch holds now is not known: the next pass dumps.
       this.#mirror = undefined;
+      if (error instanceof TooManyRefusals)
+        error.refused.forEach((refusal) => this.#noteRefusal(refusal));
       this.#options.observer.bundle('failed');
       this.#options.logger.warn(
         { err: toError(error) },
