@@ -1,0 +1,30 @@
+/**
+ * Public interface of the netlink client: what the agent and other programs may import.
+ */
+export { ConnectionError, DecodeError } from '../base/error.ts';
+export type { InterfaceAddress } from './address.ts';
+export {
+  align,
+  decodeAttributes,
+  encodeAttribute,
+  encodeNested,
+  nestedAttributes,
+  payloadOf,
+  textOf,
+  u32Bytes,
+  u32Of,
+  type Attribute,
+} from './attribute.ts';
+export { NetlinkClient, type NetlinkClientOptions } from './client.ts';
+export { NetlinkError, type ExtAck, type NetlinkErrorCode } from './errors.ts';
+export { IFF, type Link } from './link.ts';
+export {
+  Answer,
+  decodeMessages,
+  encodeMessage,
+  NLM_F,
+  NLMSG,
+  type NetlinkMessage,
+  type NetlinkRequest,
+} from './message.ts';
+export { NETLINK_ROUTE, NetlinkSocket, type NetlinkSocketOptions } from './socket.ts';
