@@ -17,7 +17,8 @@ import { Reconciler } from './reconcile/reconciler.ts';
 import { ruleState, ruleStatus, type RuleState, type RuleStatus } from './reconcile/rule-status.ts';
 import { makeSnapshot, type BuiltSnapshot } from './snapshot.ts';
 import { DirectorySource } from './sources/directory.ts';
-import type { RuleSource } from './sources/source.ts';
+import { LastGoodStore } from './sources/last-good.ts';
+import { RememberedSource } from './sources/remembered.ts';
 
 /** Controller id that the agent gives itself on its OpenFlow connections: packet-ins for it reach nobody else. */
 const CONTROLLER_ID = 0xd9a6;
@@ -26,7 +27,7 @@ const CONTROLLER_ID = 0xd9a6;
 export class Agent implements AgentView {
   readonly startedAt = new Date();
   readonly desired = new DesiredState();
-  readonly source: RuleSource;
+  readonly source: RememberedSource;
   readonly bridge: OvsBridge;
   readonly session: OpenFlowSession;
   readonly reconciler: Reconciler;
@@ -42,7 +43,11 @@ export class Agent implements AgentView {
   constructor(config: AgentConfig, logger: Logger) {
     this.#config = config;
     this.#logger = logger;
-    this.source = new DirectorySource(config.rules.path, { logger });
+    this.source = new RememberedSource(
+      new DirectorySource(config.rules.path, { logger }),
+      new LastGoodStore(config.state),
+      { logger },
+    );
     this.bridge = new OvsBridge(config, logger);
     this.session = new OpenFlowSession({
       path: `${config.ovs.rundir}/${config.ovs.bridge}.mgmt`,
@@ -109,6 +114,7 @@ export class Agent implements AgentView {
       desired: this.desired,
       actual: this.reconciler.mirror,
       refused: this.reconciler.refused,
+      staleSince: this.source.staleSince,
     };
     return [...this.desired.entries()]
       .map((entry) => ruleStatus(entry, context))

@@ -1,5 +1,5 @@
 // The agent on a real Open vSwitch: from files to flows, and what holds when something goes wrong.
-import { writeFile } from 'node:fs/promises';
+import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { unixctl } from '../../src/ovsdb/unixctl.ts';
@@ -436,5 +436,30 @@ void t.test(
       { path: /dstPort/, line: Number, message: /65535/ },
     );
     t.strictSame(await dumpFlows(ovs), flows, 'the last good version stays in force');
+  },
+);
+
+t.test(
+  'a boot without the rules directory brings the last good rules into force, and says how old they are',
+  async (t) => {
+    const ovs = await ovsSandbox(t);
+    if (ovs === undefined) return;
+    const agent = await TestAgent.create(t, ovs);
+    await agent.start();
+    await agent.writeRule('deny.yaml', ruleFile('deny', DENY));
+    await agent.rule('deny', ({ programmed }) => programmed);
+    await agent.replace();
+    const away = `${agent.rulesDir}.away`;
+    await rename(agent.rulesDir, away);
+    await ovs.ofctl('-O', 'OpenFlow13', 'del-flows', `unix:${ovs.rundir}/br-int.mgmt`);
+    await agent.start();
+    const row = await agent.rule('deny', ({ programmed }) => programmed);
+    t.match(row, { reason: 'Stale', message: /last good state of 20/ });
+    await rename(away, agent.rulesDir);
+    await agent.rule('deny', ({ reason }) => reason === '');
+    t.equal(
+      (await agent.json<{ source: { staleSince: string | null } }>('/status')).source.staleSince,
+      null,
+    );
   },
 );

@@ -15,7 +15,7 @@ import type { LastSync } from '../reconcile/reconciler.ts';
 import type { RuleState, RuleStatus } from '../reconcile/rule-status.ts';
 import { visitOwnFlows } from '../reconcile/switch-dump.ts';
 import type { BuiltSnapshot } from '../snapshot.ts';
-import type { RuleSource } from '../sources/source.ts';
+import type { RememberedSource } from '../sources/remembered.ts';
 import type { CounterReader } from './counters.ts';
 import type { DebugAnswer, DebugRoute } from './debug-server.ts';
 
@@ -25,7 +25,7 @@ export interface AgentView {
   readonly startedAt: Date;
   readonly notReady: readonly string[];
   readonly desired: DesiredState;
-  readonly source: RuleSource;
+  readonly source: RememberedSource;
   readonly bridge: OvsBridge;
   readonly session: { readonly current: OpenFlowConnection | undefined };
   readonly reconciler: { readonly lastSync: LastSync | undefined };
@@ -97,6 +97,7 @@ function statusOf(agent: AgentView): unknown {
       path: config.rules.path,
       revision: source.snapshot.revision,
       objects: source.snapshot.objects.size,
+      staleSince: source.staleSince ?? null,
     },
     rules: { total: rules.programmed + rules.pending + rules.refused, ...rules },
     flows: agent.flowCounts(),

@@ -13,7 +13,7 @@ export interface RuleStatus {
   readonly rule: string;
   readonly accepted: boolean;
   readonly programmed: boolean;
-  /** Empty when accepted and programmed. */
+  /** Empty when accepted and programmed, and read from the source itself. */
   readonly reason: string;
   readonly message: string;
   /** Number of flows in the switch. */
@@ -37,6 +37,8 @@ export interface RuleStatusContext {
   readonly actual: ActualState | undefined;
   /** Error text by flow key, for flows that the switch refused. */
   readonly refused: ReadonlyMap<string, string>;
+  /** When the objects were saved, while they come from the last good state. */
+  readonly staleSince: string | undefined;
 }
 
 /** The status of one entry. */
@@ -98,6 +100,9 @@ export function ruleStatus(entry: CompiledEntry, context: RuleStatusContext): Ru
       `${installed} of ${entry.flows.length} flows in the switch`,
       installed,
     );
+  }
+  if (context.staleSince !== undefined) {
+    return row(true, true, 'Stale', `from the last good state of ${context.staleSince}`, installed);
   }
   return row(true, true, '', '', installed);
 }
