@@ -1,5 +1,5 @@
 /**
- * Addresses of network devices: the RTM_GETADDR dump, and the choice of the one that a VTEP uses (kernel
+ * Addresses of network devices: the RTM_GETADDR dump request and the RTM_NEWADDR entries that answer it (kernel
  * `include/uapi/linux/if_addr.h` struct ifaddrmsg, IFA_*). Nothing is set, and no device is watched.
  *
  * ```
@@ -9,27 +9,21 @@
  *   +----------+------------+---------+----------+----------+------------+
  * ```
  */
-import { formatIp, parseIp, prefixContains, type IpFamily, type IpPrefix } from '../base/address.ts';
+import { formatIp, type IpFamily } from '../base/address.ts';
 import { DecodeError } from '../base/error.ts';
 import { attributesByType, readU32 } from './attribute.ts';
-import { IFF, type Link } from './link.ts';
 import { NLM_F, type NetlinkMessage, type NetlinkRequest } from './message.ts';
 
-/** rtnetlink message types of addresses. */
-export const RTM_NEWADDR = 20;
-/** Asks for addresses. */
-export const RTM_GETADDR = 22;
+const RTM_NEWADDR = 20;
+const RTM_GETADDR = 22;
 
 const IFADDRMSG_SIZE = 8;
 const IFA = { ADDRESS: 1, LOCAL: 2, FLAGS: 8 } as const;
-const IFA_F = { SECONDARY: 0x01, DADFAILED: 0x08, DEPRECATED: 0x20, TENTATIVE: 0x40 } as const;
 /** Linux address families that have a text form here, with the bytes of an address. */
 const FAMILIES = new Map<number, { family: IpFamily; sizeBytes: number }>([
   [2, { family: 4, sizeBytes: 4 }],
   [10, { family: 6, sizeBytes: 16 }],
 ]);
-/** RT_SCOPE_UNIVERSE (0) and site (200) reach other machines; link (253), host (254) and nowhere (255) do not. */
-const SCOPE_SITE = 200;
 const OP = 'netlink.address';
 
 /** One address of one device. */
@@ -50,7 +44,7 @@ export interface InterfaceAddress {
 export function encodeAddressDump(): NetlinkRequest {
   return {
     type: RTM_GETADDR,
-    flags: NLM_F.REQUEST | NLM_F.ACK | NLM_F.DUMP,
+    flags: NLM_F.DUMP,
     payload: Buffer.alloc(IFADDRMSG_SIZE),
   };
 }
@@ -90,59 +84,4 @@ export function decodeAddress(message: NetlinkMessage): InterfaceAddress | undef
     scope: payload.readUInt8(3),
     flags: flags === undefined ? payload.readUInt8(2) : readU32(flags, OP),
   };
-}
-
-/** Which address is wanted: that of a device, or the one inside a prefix. */
-export type AddressQuery = { readonly interface: string } | { readonly cidr: IpPrefix };
-
-/** An address that fits, with what is worth saying about its device. */
-export interface AddressCandidate {
-  readonly address: string;
-  readonly family: IpFamily;
-  readonly ifindex: number;
-  readonly interface: string;
-  readonly mtuBytes: number;
-  /** True when the device is administratively up. */
-  readonly up: boolean;
-}
-
-/**
- * The addresses that fit, best first: IPv4 before IPv6, primary before secondary, otherwise as the kernel lists them.
- * Left out are addresses that cannot be a tunnel's source: link and host scope, failed or unfinished duplicate detection,
- * deprecated. An empty list means that the device does not exist or has no such address.
- */
-export function findAddress(
-  addresses: readonly InterfaceAddress[],
-  links: readonly Link[],
-  query: AddressQuery,
-): AddressCandidate[] {
-  const linkOf = new Map(links.map((link) => [link.ifindex, link]));
-  const rank = (entry: InterfaceAddress): number =>
-    (entry.family === 4 ? 0 : 2) + ((entry.flags & IFA_F.SECONDARY) === 0 ? 0 : 1);
-  return addresses
-    .filter(isUsable)
-    .toSorted((a, b) => rank(a) - rank(b))
-    .flatMap((entry) => {
-      const link = linkOf.get(entry.ifindex);
-      if (link === undefined || !fits(entry, link, query)) return [];
-      return {
-        address: entry.address,
-        family: entry.family,
-        ifindex: entry.ifindex,
-        interface: link.name,
-        mtuBytes: link.mtuBytes,
-        up: (link.flags & IFF.UP) !== 0,
-      };
-    });
-}
-
-function isUsable(entry: InterfaceAddress): boolean {
-  const unfit = IFA_F.DADFAILED | IFA_F.DEPRECATED | IFA_F.TENTATIVE;
-  return entry.scope <= SCOPE_SITE && (entry.flags & unfit) === 0;
-}
-
-function fits(entry: InterfaceAddress, link: Link, query: AddressQuery): boolean {
-  if ('interface' in query) return link.name === query.interface;
-  const address = parseIp(entry.address);
-  return address !== undefined && prefixContains(query.cidr, address);
 }

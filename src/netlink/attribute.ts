@@ -16,11 +16,11 @@
 import { DecodeError } from '../base/error.ts';
 
 /** Bytes of struct nlattr. */
-export const NLA_HEADER_SIZE = 4;
+const NLA_HEADER_SIZE = 4;
 /** Flag in the type: the value is a list of attributes. */
-export const NLA_F_NESTED = 0x8000;
+const NLA_F_NESTED = 0x8000;
 /** The bits of the type field that are the type itself; the other two are flags. */
-export const NLA_TYPE_MASK = 0x3fff;
+const NLA_TYPE_MASK = 0x3fff;
 
 const LENGTH_MAX = 0xffff;
 

@@ -53,6 +53,6 @@ export class NetlinkClient {
       const answer = await this.#socket.request(request, op);
       if (!answer.interrupted) return answer.messages;
     }
-    throw new NetlinkError(EINTR, { op, family: NETLINK_ROUTE });
+    throw new NetlinkError({ op, family: NETLINK_ROUTE }, EINTR);
   }
 }

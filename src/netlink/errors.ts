@@ -18,12 +18,17 @@ export interface ExtAck {
   readonly missingType?: number;
 }
 
+/** Errno of a dump that was interrupted: netlink says it by a flag, and the loss of messages by a type. */
+export const EINTR = 4;
+/** Errno of a dump that lost messages; see {@link EINTR}. */
+export const ENOBUFS = 105;
+
 /** Linux errno numbers (asm-generic, so x86-64 and arm64) that netlink families return, with the text of strerror(3). */
-const ERRNO = new Map<number, readonly [name: string, text: string]>([
+const ERRNO: ReadonlyMap<number, readonly [name: string, text: string]> = new Map([
   [1, ['EPERM', 'operation not permitted']],
   [2, ['ENOENT', 'no such file or directory']],
   [3, ['ESRCH', 'no such process']],
-  [4, ['EINTR', 'interrupted system call']],
+  [EINTR, ['EINTR', 'interrupted system call']],
   [5, ['EIO', 'input/output error']],
   [6, ['ENXIO', 'no such device or address']],
   [7, ['E2BIG', 'argument list too long']],
@@ -44,33 +49,48 @@ const ERRNO = new Map<number, readonly [name: string, text: string]>([
   [99, ['EADDRNOTAVAIL', 'cannot assign requested address']],
   [100, ['ENETDOWN', 'network is down']],
   [101, ['ENETUNREACH', 'network is unreachable']],
-  [105, ['ENOBUFS', 'no buffer space available']],
+  [ENOBUFS, ['ENOBUFS', 'no buffer space available']],
   [110, ['ETIMEDOUT', 'connection timed out']],
 ]);
 
 const RETRYABLE = new Set(['EINTR', 'EAGAIN', 'ENOMEM', 'EBUSY', 'ENOBUFS', 'ETIMEDOUT']);
 
+/** Which request failed. */
+export interface NetlinkErrorPlace {
+  /** What was asked, such as `netlink.links`. */
+  readonly op: string;
+  /** Netlink protocol of the socket: 0 is NETLINK_ROUTE. */
+  readonly family: number;
+}
+
 /** The kernel refused a request. */
 export class NetlinkError extends BaseError<NetlinkErrorCode> {
   /** Positive Linux error number, such as 19. */
   readonly errno: number;
+  /** Netlink protocol of the socket: 0 is NETLINK_ROUTE. */
+  readonly family: number;
   /** What the kernel added; empty when it added nothing. */
   readonly extAck: ExtAck;
 
   /**
-   * @param op What was asked, such as `netlink.links`.
+   * @param place Which request failed.
    * @param errno Positive Linux error number.
    * @param extAck What the kernel added.
    */
-  constructor(op: string, errno: number, extAck: ExtAck = {}) {
+  constructor(place: NetlinkErrorPlace, errno: number, extAck: ExtAck = {}) {
     const [name, text] = ERRNO.get(errno) ?? [`ERRNO_${errno}`, `error ${errno}`];
     super(extAck.message === undefined ? text : `${text}: ${extAck.message}`, {
       code: `NL_${name}`,
-      op,
+      op: place.op,
       retryable: RETRYABLE.has(name),
-      details: { errno, ...(Object.keys(extAck).length > 0 ? { extAck } : {}) },
+      details: {
+        errno,
+        family: place.family,
+        ...(Object.keys(extAck).length > 0 ? { extAck } : {}),
+      },
     });
     this.errno = errno;
+    this.family = place.family;
     this.extAck = extAck;
   }
 }

@@ -4,15 +4,12 @@
 export { ConnectionError, DecodeError } from '../base/error.ts';
 export type { InterfaceAddress } from './address.ts';
 export {
-  align,
+  attributesByType,
   decodeAttributes,
   encodeAttribute,
   encodeNested,
-  nestedAttributes,
-  payloadOf,
-  textOf,
-  u32Bytes,
-  u32Of,
+  readText,
+  readU32,
   type Attribute,
 } from './attribute.ts';
 export { NetlinkClient, type NetlinkClientOptions } from './client.ts';

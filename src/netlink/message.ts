@@ -11,10 +11,10 @@
  */
 import { DecodeError } from '../base/error.ts';
 import { align4, attributesByType, readText, readU32 } from './attribute.ts';
-import { NetlinkError, type ExtAck } from './errors.ts';
+import { ENOBUFS, NetlinkError, type ExtAck, type NetlinkErrorPlace } from './errors.ts';
 
 /** Bytes of struct nlmsghdr. */
-export const NLMSG_HEADER_SIZE = 16;
+const NLMSG_HEADER_SIZE = 16;
 
 /** Message types that every family shares. */
 export const NLMSG = { NOOP: 1, ERROR: 2, DONE: 3, OVERRUN: 4 } as const;
@@ -36,6 +36,11 @@ export const NLM_F = {
 /** NLMSGERR_ATTR_*: the attributes of an extended acknowledgement. */
 const EXT_ACK = { MSG: 1, OFFS: 2, MISS_TYPE: 5 } as const;
 
+/** Entries of one answer: more than the links or addresses of any host that OVS can serve. */
+const ANSWER_MESSAGES_MAX = 131_072;
+/** Payload bytes of one answer. */
+const ANSWER_SIZE_MAX = 64 * 1024 * 1024;
+
 /** One message, without its length. */
 export interface NetlinkMessage {
   readonly type: number;
@@ -47,7 +52,7 @@ export interface NetlinkMessage {
   readonly payload: Buffer;
 }
 
-/** What a caller asks; sequence number and port id are the socket's business. */
+/** What a caller asks; number, port id, NLM_F_REQUEST and NLM_F_ACK are the socket's business. */
 export type NetlinkRequest = Pick<NetlinkMessage, 'type' | 'flags' | 'payload'>;
 
 /** Writes one message with its padding. */
@@ -96,60 +101,87 @@ export function decodeMessages(datagram: Buffer): NetlinkMessage[] {
   return messages;
 }
 
-/** True when nothing follows this message in the answer to its request. */
-export function endsReply(message: NetlinkMessage): boolean {
-  return message.type === NLMSG.ERROR || message.type === NLMSG.DONE;
+/** Collects the answer to one request: the entries, and the message that ends it. */
+export class Answer {
+  /** The entries so far. */
+  readonly messages: NetlinkMessage[] = [];
+  readonly #place: NetlinkErrorPlace;
+  #sizeBytes = 0;
+  #interrupted = false;
+  #ended = false;
+
+  constructor(place: NetlinkErrorPlace) {
+    this.#place = place;
+  }
+
+  /** True when the tables changed while they were dumped: the dump has to be asked for again. */
+  get interrupted(): boolean {
+    return this.#interrupted;
+  }
+
+  /** True when the kernel has said its last word, good or bad. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /**
+   * Takes the next message; true when it ends the answer.
+   * @throws NetlinkError with what the kernel refused; `NL_ENOBUFS` when it lost messages.
+   * @throws DecodeError when the ending is malformed, or the answer longer than any real one.
+   */
+  push(message: NetlinkMessage): boolean {
+    const { type, flags, payload } = message;
+    if (type === NLMSG.OVERRUN) throw new NetlinkError(this.#place, ENOBUFS);
+    if (type !== NLMSG.ERROR) this.#interrupted ||= (flags & NLM_F.DUMP_INTR) !== 0;
+    if (type === NLMSG.ERROR || type === NLMSG.DONE) {
+      const error = decodeEnding(message, this.#place);
+      this.#ended = true;
+      if (error !== undefined) throw error;
+      return true;
+    }
+    if (type === NLMSG.NOOP) return false;
+    this.#sizeBytes += payload.length;
+    if (this.messages.length >= ANSWER_MESSAGES_MAX || this.#sizeBytes > ANSWER_SIZE_MAX) {
+      throw new DecodeError('DECODE_TOO_LARGE', `answer after ${this.messages.length} messages`, {
+        protocol: 'netlink',
+        op: this.#place.op,
+        offset: 0,
+      });
+    }
+    this.messages.push(message);
+    return false;
+  }
 }
 
 /**
- * The entries of a complete answer, without the message that ended it.
- * @param op What was asked, such as `netlink.links`; errors carry it.
- * @throws NetlinkError with what the kernel refused; `NL_EINTR` for a dump that was interrupted and `NL_ENOBUFS` for one
- * that lost messages: both may be asked again.
- * @throws DecodeError when the ending itself is malformed or missing.
+ * What NLMSG_ERROR or NLMSG_DONE says; undefined when it says 0 (an acknowledgement).
+ *
+ * ```
+ *   0          4                20
+ *   +----------+----------------+------------------------+------------------------+
+ *   | -errno   | header of the  | rest of the request,   | NLMSGERR_ATTR_*, with  |   NLMSG_ERROR
+ *   |          | request        | unless CAPPED          | ACK_TLVS               |
+ *   +----------+----------------+------------------------+------------------------+
+ *   | -errno   | NLMSGERR_ATTR_*, with ACK_TLVS                                   |   NLMSG_DONE
+ *   +----------+------------------------------------------------------------------+
+ * ```
+ * @throws DecodeError when the bytes are not that.
  */
-export function finishReply(messages: readonly NetlinkMessage[], op: string): NetlinkMessage[] {
-  const entries: NetlinkMessage[] = [];
-  let interrupted = false;
-  let ended = false;
-  for (const message of messages) {
-    if (message.type === NLMSG.OVERRUN) throw new NetlinkError(op, 105);
-    interrupted ||= (message.flags & NLM_F.DUMP_INTR) !== 0;
-    if (endsReply(message)) {
-      throwErrorOf(message, op);
-      ended = true;
-    } else if (message.type !== NLMSG.NOOP) {
-      entries.push(message);
-    }
-  }
-  if (!ended) {
-    throw new DecodeError('DECODE_SHORT', 'the answer has no end', {
-      protocol: 'netlink',
-      op,
-      offset: 0,
-    });
-  }
-  if (interrupted) throw new NetlinkError(op, 4);
-  return entries;
-}
-
-/** Throws what an ending says; returns when it says 0 (an acknowledgement). */
-function throwErrorOf(message: NetlinkMessage, op: string): void {
+export function decodeEnding(
+  message: NetlinkMessage,
+  place: NetlinkErrorPlace,
+): NetlinkError | undefined {
   const { payload, type } = message;
+  // Only a DONE may come bare: the kernel writes its number since 2.6.
+  if (type === NLMSG.DONE && payload.length === 0) return undefined;
+  const where = { protocol: 'netlink', op: place.op, offset: 0, bytes: payload };
   if (payload.length < 4) {
-    // Only a DONE may come bare: the kernel writes its number since 2.6.
-    if (type === NLMSG.DONE && payload.length === 0) return;
-    throw new DecodeError('DECODE_SHORT', `ending of ${payload.length} bytes`, {
-      protocol: 'netlink',
-      op,
-      offset: 0,
-      bytes: payload,
-    });
+    throw new DecodeError('DECODE_SHORT', `ending of ${payload.length} bytes`, where);
   }
   const number = payload.readInt32LE(0);
-  if (number === 0) return;
-  // A positive number would be no errno; the kernel never sends one, and its absolute value is as good a name as any.
-  throw new NetlinkError(op, Math.abs(number), decodeExtAck(message, op));
+  if (number > 0) throw new DecodeError('DECODE_BAD_VALUE', `errno ${-number}`, where);
+  if (number === 0) return undefined;
+  return new NetlinkError(place, -number, decodeExtAck(message, place.op));
 }
 
 /**
@@ -157,7 +189,7 @@ function throwErrorOf(message: NetlinkMessage, op: string): void {
  * only to sockets with NETLINK_EXT_ACK, which node-netlink cannot set: other transports can.
  * @throws DecodeError when its attributes are malformed.
  */
-export function decodeExtAck(message: NetlinkMessage, op: string): ExtAck {
+function decodeExtAck(message: NetlinkMessage, op: string): ExtAck {
   if ((message.flags & NLM_F.ACK_TLVS) === 0) return {};
   const { payload } = message;
   let start = 4;

@@ -122,7 +122,7 @@ export class NetlinkSocket {
             type: Number(header.nlmsg_type),
             flags: Number(header.nlmsg_flags),
             seq: Number(header.nlmsg_seq),
-            portId: Number(header.nlmsg_pid),
+            pid: Number(header.nlmsg_pid),
             payload,
           };
           if (answer.push(message)) done.resolve();

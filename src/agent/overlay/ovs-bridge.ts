@@ -3,10 +3,10 @@
  * there are. Level-triggered: every change of the database, of the lock or of the configuration leads to one look.
  */
 import { EventEmitter } from 'node:events';
-import { networkInterfaces } from 'node:os';
 import { formatIp, parseIp } from '../../base/address.ts';
-import { toError } from '../../base/error.ts';
+import { errorMessage, toError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
+import { NetlinkClient } from '../../netlink/client.ts';
 import { OvsdbClient } from '../../ovsdb/client.ts';
 import {
   parseInterface,
@@ -24,7 +24,7 @@ import type { Tunnel } from '../flow/model.ts';
 import type { SourceProblem } from '../sources/source.ts';
 import type { PortFacts } from './attachments.ts';
 import { bridgeLock, OWNER_KEY, planTunnel, TUNNEL_PORT } from './tunnel-port.ts';
-import { findVtepAddress } from './vtep-address.ts';
+import { findVtepAddress, type SearchedVtep, type VtepAddress } from './vtep-address.ts';
 
 /** Events of the bridge. */
 export interface OvsBridgeEvents {
@@ -210,9 +210,16 @@ export class OvsBridge extends EventEmitter<OvsBridgeEvents> {
 
   /** Makes bridge and tunnel port what they should be. */
   async #ensure(): Promise<void> {
+    const { vtep } = this.#config;
+    const address = 'ip' in vtep ? vtep : await readVtepAddress(vtep);
+    // The kernel took its time: another configuration has its own look coming, and without the lock nothing is ours.
+    if (this.#closed || vtep !== this.#config.vtep || !this.synced || !this.lockHeld) return;
     const { bridge, datapathType } = this.#config.ovs;
-    const address = findVtepAddress(this.#config.vtep, networkInterfaces());
-    this.#addressProblem = 'problem' in address ? address.problem : undefined;
+    const problem = 'problem' in address ? address.problem : undefined;
+    if (problem !== this.#addressProblem) {
+      this.#addressProblem = problem;
+      this.emit('change');
+    }
     const localIp = 'ip' in address ? formatIp(4, address.ip.value) : undefined;
     const facts = { bridge: this.#bridge, ...this.#tunnelRows() };
     const plan = planTunnel({ bridge, datapathType, localIp }, facts);
@@ -240,5 +247,18 @@ export class OvsBridge extends EventEmitter<OvsBridgeEvents> {
       if (row.get('name') === TUNNEL_PORT) iface = parseInterface(uuid, row);
     }
     return { port, iface };
+  }
+}
+
+/** Asks the kernel. The socket lives only that long: while it is open it holds a thread of the pool that file access needs. */
+async function readVtepAddress(vtep: SearchedVtep): Promise<VtepAddress> {
+  const netlink = NetlinkClient.open();
+  try {
+    const [links, addresses] = await Promise.all([netlink.links(), netlink.addresses()]);
+    return findVtepAddress(vtep, { links, addresses });
+  } catch (error) {
+    return { problem: `vtep: cannot read the addresses of this machine: ${errorMessage(error)}` };
+  } finally {
+    await netlink.close();
   }
 }
