@@ -1,6 +1,6 @@
 /**
- * ONF bundles as OpenFlow 1.3 carries them (extension 230): control messages, the wrapping of a message, and the writing
- * of many. Two-phase use is in `client.ts`.
+ * ONF bundles as OpenFlow 1.3 carries them (extension 230): control messages, the wrapping of a message, and all bytes of
+ * a bundle's first phase. When they are sent, and what the answers mean, is in `bundle-commit.ts`.
  *
  * ```
  *  0        8              12        16          20     22      24
@@ -12,13 +12,13 @@
  * ```
  */
 import { Buffer } from 'node:buffer';
-import { encodeMessage, writeHeader, XID_OFFSET } from './header.ts';
-import { OFP_HEADER_SIZE, OFP_MESSAGE_MAX, OFPBF, OFPT, ONF_ET, ONF_VENDOR_ID } from './ofp13.ts';
+import { writeHeader, XID_OFFSET } from './header.ts';
+import { OFP_MESSAGE_MAX, OFPBCT, OFPBF, OFPT, ONF_ET, ONF_VENDOR_ID } from './ofp13.ts';
 
-/** Bytes of an add before the message that it carries. */
-export const BUNDLE_ADD_HEADER_SIZE = 24;
+/** Bytes of a control message, and of an add before the message that it carries. */
+const BUNDLE_HEADER_SIZE = 24;
 /** Largest message that fits into a bundle. */
-export const BUNDLE_MESSAGE_MAX = OFP_MESSAGE_MAX - BUNDLE_ADD_HEADER_SIZE;
+export const BUNDLE_MESSAGE_MAX = OFP_MESSAGE_MAX - BUNDLE_HEADER_SIZE;
 /** Writes of this size cost the switch and us the least per message. */
 const CHUNK_BYTES = 64 * 1024;
 
@@ -35,60 +35,80 @@ export function bundleFlags({ atomic = true, ordered = true }: BundleOptions): n
   return (atomic ? OFPBF.ATOMIC : 0) | (ordered ? OFPBF.ORDERED : 0);
 }
 
+/** What all messages of a bundle have in common. */
+export interface BundleId {
+  readonly bundleId: number;
+  /** OFPBF_* bits. */
+  readonly flags: number;
+}
+
+function writeBundleHeader(
+  out: Buffer,
+  at: number,
+  { bundleId }: BundleId,
+  message: { length: number; xid: number; expType: number },
+): void {
+  writeHeader(out, at, OFPT.EXPERIMENTER, message.length, message.xid);
+  out.writeUInt32BE(ONF_VENDOR_ID, at + 8);
+  out.writeUInt32BE(message.expType, at + 12);
+  out.writeUInt32BE(bundleId, at + 16);
+}
+
+function writeControl(out: Buffer, at: number, bundle: BundleId, xid: number, type: number): void {
+  const length = BUNDLE_HEADER_SIZE;
+  writeBundleHeader(out, at, bundle, { length, xid, expType: ONF_ET.BUNDLE_CONTROL });
+  out.writeUInt16BE(type, at + 20);
+  out.writeUInt16BE(bundle.flags, at + 22);
+}
+
 /** A control message: one of OFPBCT. */
-export function encodeBundleControl(
-  xid: number,
-  bundleId: number,
-  type: number,
-  flags: number,
-): Buffer {
-  const body = Buffer.alloc(BUNDLE_ADD_HEADER_SIZE - OFP_HEADER_SIZE);
-  body.writeUInt32BE(ONF_VENDOR_ID, 0);
-  body.writeUInt32BE(ONF_ET.BUNDLE_CONTROL, 4);
-  body.writeUInt32BE(bundleId, 8);
-  body.writeUInt16BE(type, 12);
-  body.writeUInt16BE(flags, 14);
-  return encodeMessage(OFPT.EXPERIMENTER, xid, body);
+export function encodeBundleControl(bundle: BundleId, xid: number, type: number): Buffer {
+  const out = Buffer.allocUnsafe(BUNDLE_HEADER_SIZE);
+  writeControl(out, 0, bundle, xid, type);
+  return out;
 }
 
 /** The type (OFPBCT) of a control reply; undefined when the message is none. */
 export function bundleControlType(message: Buffer): number | undefined {
-  if (message.length < BUNDLE_ADD_HEADER_SIZE) return undefined;
+  if (message.length < BUNDLE_HEADER_SIZE) return undefined;
   const isControl =
     message.readUInt32BE(8) === ONF_VENDOR_ID && message.readUInt32BE(12) === ONF_ET.BUNDLE_CONTROL;
   return isControl ? message.readUInt16BE(20) : undefined;
 }
 
 /**
- * The add messages of a bundle, in chunks of about 64 KiB. Message i gets xid `firstXid + i`, outside and inside: the
- * switch demands that both are equal, and answers errors with it.
+ * OPEN, an add for each message, CLOSE, in chunks of about 64 KiB. OPEN gets `firstXid`, message i gets
+ * `firstXid + 1 + i`, outside and inside (the switch demands that both are equal, and answers errors with it), CLOSE the
+ * next one. `messages` are whole, at most {@link BUNDLE_MESSAGE_MAX} bytes each, and are not changed.
  */
-export function* encodeBundleAdds(
+export function* encodeBundle(
+  bundle: BundleId,
   messages: readonly Uint8Array[],
-  bundleId: number,
-  flags: number,
   firstXid: number,
 ): Generator<Buffer, void, void> {
-  let chunk = Buffer.allocUnsafe(CHUNK_BYTES + OFP_MESSAGE_MAX);
-  let used = 0;
-  for (let i = 0; i < messages.length; i++) {
-    const message = messages[i];
-    if (message === undefined) continue;
-    const xid = (firstXid + i) >>> 0;
-    writeHeader(chunk, used, OFPT.EXPERIMENTER, BUNDLE_ADD_HEADER_SIZE + message.length, xid);
-    chunk.writeUInt32BE(ONF_VENDOR_ID, used + 8);
-    chunk.writeUInt32BE(ONF_ET.BUNDLE_ADD_MESSAGE, used + 12);
-    chunk.writeUInt32BE(bundleId, used + 16);
-    chunk.writeUInt32BE(flags, used + 20);
-    chunk.set(message, used + BUNDLE_ADD_HEADER_SIZE);
-    chunk.writeUInt32BE(xid, used + BUNDLE_ADD_HEADER_SIZE + XID_OFFSET);
-    used += BUNDLE_ADD_HEADER_SIZE + message.length;
+  const chunkMax = CHUNK_BYTES + OFP_MESSAGE_MAX;
+  let left = 2 * BUNDLE_HEADER_SIZE;
+  for (const message of messages) left += BUNDLE_HEADER_SIZE + message.length;
+  let chunk = Buffer.allocUnsafe(Math.min(left, chunkMax));
+  writeControl(chunk, 0, bundle, firstXid, OFPBCT.OPEN_REQUEST);
+  let used = BUNDLE_HEADER_SIZE;
+  let xid = firstXid;
+  for (const message of messages) {
+    xid++;
+    const length = BUNDLE_HEADER_SIZE + message.length;
+    writeBundleHeader(chunk, used, bundle, { length, xid, expType: ONF_ET.BUNDLE_ADD_MESSAGE });
+    chunk.writeUInt32BE(bundle.flags, used + 20);
+    chunk.set(message, used + BUNDLE_HEADER_SIZE);
+    chunk.writeUInt32BE(xid, used + BUNDLE_HEADER_SIZE + XID_OFFSET);
+    used += length;
     if (used >= CHUNK_BYTES) {
       yield chunk.subarray(0, used);
       // The socket keeps what it was given until the switch has read it: the next chunk is a new one.
-      chunk = Buffer.allocUnsafe(CHUNK_BYTES + OFP_MESSAGE_MAX);
+      left -= used;
+      chunk = Buffer.allocUnsafe(Math.min(left, chunkMax));
       used = 0;
     }
   }
-  if (used > 0) yield chunk.subarray(0, used);
+  writeControl(chunk, used, bundle, xid + 1, OFPBCT.CLOSE_REQUEST);
+  yield chunk.subarray(0, used + BUNDLE_HEADER_SIZE);
 }

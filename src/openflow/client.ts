@@ -4,16 +4,10 @@
  */
 import { Buffer } from 'node:buffer';
 import { EventEmitter } from 'node:events';
-import { BaseError, ConnectionError, DecodeError } from '../base/error.ts';
 import { makeDeferred, type Deferred } from '../base/deferred.ts';
-import {
-  BUNDLE_MESSAGE_MAX,
-  bundleControlType,
-  bundleFlags,
-  encodeBundleAdds,
-  encodeBundleControl,
-  type BundleOptions,
-} from './bundle.ts';
+import { BaseError, ConnectionError, DecodeError, toError } from '../base/error.ts';
+import { BundleCommit, type BundleOutcome } from './bundle-commit.ts';
+import { bundleFlags, type BundleOptions } from './bundle.ts';
 import { decodeError, typeName } from './error-msg.ts';
 import { OpenFlowError } from './errors.ts';
 import {
@@ -25,9 +19,9 @@ import {
 } from './features.ts';
 import { encodeSetAsync, encodeSetControllerId, WANTED_CONFIG } from './handshake.ts';
 import { encodeMessage, messageBody, messageType, messageXid } from './header.ts';
-import { checkHello, encodeHello } from './hello.ts';
-import { decodeMultipart, encodeMultipart } from './multipart.ts';
-import { OFP_VERSION, OFPBCT, OFPMP, OFPT } from './ofp13.ts';
+import { checkHello, encodeHello, versionError } from './hello.ts';
+import { encodeMultipart, MultipartReply } from './multipart.ts';
+import { OFPMP, OFPT } from './ofp13.ts';
 import {
   decodePortDescriptions,
   decodePortStatus,
@@ -35,6 +29,9 @@ import {
   type PortStatus,
 } from './port.ts';
 import { Vconn } from './vconn.ts';
+import { XidMux } from './xid-mux.ts';
+
+export type { BundleOutcome, RefusedMessage } from './bundle-commit.ts';
 
 /** How to connect. */
 export interface OpenFlowOptions {
@@ -42,28 +39,22 @@ export interface OpenFlowOptions {
   readonly path: string;
   /** 16 bits; `controller(id=...)` actions with it reach this connection. Default 0, which shares with everybody. */
   readonly controllerId?: number;
-  /** For the socket and the handshake. Default 5000. */
+  /** For the socket and the handshake together. Default 5000. */
   readonly timeoutMs?: number;
-  /** For each request. Default 10000; a bundle's phases get 60 s. */
+  /** For each request, a whole dump included. Default 10000. */
   readonly requestTimeoutMs?: number;
+  /** For each phase of a bundle: a switch takes about 5 s for a million flows. Default 60000. */
+  readonly bundleTimeoutMs?: number;
+  /** Bytes that may wait for the switch to read them before the connection is given up. Default 16 MiB. */
+  readonly maxQueuedBytes?: number;
+  /** Ends an attempt to connect. Without effect once connected. */
+  readonly signal?: AbortSignal;
 }
-
-/** A message of a bundle that the switch refused. */
-export interface RefusedMessage {
-  /** Position in the list that was given. */
-  readonly index: number;
-  readonly error: OpenFlowError;
-}
-
-/** What became of a bundle. */
-export type BundleOutcome =
-  | { readonly committed: true }
-  | { readonly committed: false; readonly refused: readonly RefusedMessage[] };
 
 /** Events of a connection. */
 export interface OpenFlowEvents {
   portStatus: [PortStatus];
-  /** A whole OFPT_PACKET_IN, or Nicira's form of it. */
+  /** A whole OFPT_PACKET_IN, in memory of its own. */
   packetIn: [Buffer];
   /** Any message came: the peer is alive. */
   activity: [];
@@ -71,39 +62,36 @@ export interface OpenFlowEvents {
   close: [BaseError];
 }
 
-/** A request that waits. `onMessage` returns true when the request has all its answers. */
-interface Pending {
-  readonly deferred: Deferred<Buffer>;
-  readonly op: string;
-  onMessage(message: Buffer): boolean;
-}
-
-/** A bundle whose answers are being read: errors come with the xid of the message that they are about. */
-interface OpenBundle {
-  readonly firstXid: number;
-  readonly count: number;
-  readonly refused: RefusedMessage[];
-}
-
-const BUNDLE_TIMEOUT_MS = 60_000;
-const XID_MAX = 0xffff_ffff;
+/** OFPT_* that answers a request. */
+const REPLY_TYPES: ReadonlyMap<number, number> = new Map([
+  [OFPT.ECHO_REQUEST, OFPT.ECHO_REPLY],
+  [OFPT.EXPERIMENTER, OFPT.EXPERIMENTER],
+  [OFPT.FEATURES_REQUEST, OFPT.FEATURES_REPLY],
+  [OFPT.GET_CONFIG_REQUEST, OFPT.GET_CONFIG_REPLY],
+  [OFPT.MULTIPART_REQUEST, OFPT.MULTIPART_REPLY],
+  [OFPT.BARRIER_REQUEST, OFPT.BARRIER_REPLY],
+  [OFPT.ROLE_REQUEST, OFPT.ROLE_REPLY],
+  [OFPT.GET_ASYNC_REQUEST, OFPT.GET_ASYNC_REPLY],
+]);
+const EMPTY = new Uint8Array(0);
 
 /** A connected switch. */
 export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
   readonly #vconn: Vconn;
+  readonly #mux = new XidMux();
   readonly #requestTimeoutMs: number;
-  readonly #pending = new Map<number, Pending>();
+  readonly #bundleTimeoutMs: number;
   #features: SwitchFeatures | undefined;
-  #nextXid = 1;
   #nextBundleId = 1;
-  #bundle: OpenBundle | undefined;
   #bundleQueue: Promise<unknown> = Promise.resolve();
-  #hello: Deferred<void> | undefined;
+  /** Waits for the switch's HELLO; undefined once that is here. */
+  #hello: Deferred<void> | undefined = makeDeferred<void>();
 
-  private constructor(vconn: Vconn, requestTimeoutMs: number) {
+  private constructor(vconn: Vconn, options: OpenFlowOptions) {
     super();
     this.#vconn = vconn;
-    this.#requestTimeoutMs = requestTimeoutMs;
+    this.#requestTimeoutMs = options.requestTimeoutMs ?? 10_000;
+    this.#bundleTimeoutMs = options.bundleTimeoutMs ?? 60_000;
     vconn.on('message', (message) => this.#receive(message));
     vconn.on('close', (reason) => this.#finish(reason));
   }
@@ -114,16 +102,39 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
    * OpenFlowError when it refuses a step of the handshake; DecodeError when it answers nonsense.
    */
   static async connect(options: OpenFlowOptions): Promise<OpenFlowConnection> {
-    const { path, controllerId = 0, timeoutMs = 5000, requestTimeoutMs = 10_000 } = options;
-    const vconn = await Vconn.connect(path, timeoutMs);
-    const connection = new OpenFlowConnection(vconn, requestTimeoutMs);
+    const { path, controllerId = 0, timeoutMs = 5000, signal } = options;
+    const giveUp = new AbortController();
+    const where = { op: 'openflow.connect', endpoint: path };
+    const timer = setTimeout(() => {
+      const message = `no connection with its handshake within ${timeoutMs} ms`;
+      giveUp.abort(new ConnectionError('CONN_TIMEOUT', message, where));
+    }, timeoutMs);
+    const onAbort = (): void => {
+      const cause: unknown = signal?.reason;
+      giveUp.abort(
+        new ConnectionError('CONN_CLOSED', 'attempt given up by us', { ...where, cause }),
+      );
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+    if (signal?.aborted === true) onAbort();
+    let vconn: Vconn | undefined;
     try {
-      await connection.#handshake(controllerId, timeoutMs);
+      vconn = await Vconn.connect(path, giveUp.signal, options);
+      const socket = vconn;
+      giveUp.signal.addEventListener('abort', () =>
+        socket.close(giveUp.signal.reason as BaseError),
+      );
+      vconn.send(encodeHello(0));
+      const connection = new OpenFlowConnection(vconn, options);
+      await connection.#handshake(controllerId);
+      return connection;
     } catch (error) {
-      vconn.close(error instanceof BaseError ? error : undefined);
+      vconn?.close(error instanceof BaseError ? error : undefined);
       throw error;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
     }
-    return connection;
   }
 
   /** What the switch said of itself in the handshake. */
@@ -142,16 +153,8 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
    * @returns the body of the reply, in memory of its own.
    * @throws OpenFlowError when the switch answers an error; ConnectionError on time-out or loss.
    */
-  async request(type: number, body: Uint8Array = new Uint8Array(0)): Promise<Buffer> {
-    const xid = this.#takeXids(1);
-    const reply = this.#expect(
-      xid,
-      `openflow.${typeName(type).toLowerCase()}`,
-      this.#requestTimeoutMs,
-      () => true,
-    );
-    this.#vconn.send(encodeMessage(type, xid, body));
-    return messageBody(await reply);
+  async request(type: number, body: Uint8Array = EMPTY): Promise<Buffer> {
+    return messageBody(await this.#ask(type, body));
   }
 
   /** Waits until the switch has handled everything sent before. */
@@ -165,27 +168,21 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
   }
 
   /**
-   * Asks for a dump and hands each part's body to `onPart` as it comes. What `onPart` throws ends the connection, since
-   * the rest of the dump would go astray.
-   * @throws OpenFlowError, ConnectionError.
+   * Asks for a dump and hands each part's body to `onPart` as it comes; the body is valid during the call. What `onPart`
+   * throws ends the dump, and the connection too when it is a DecodeError.
+   * @throws OpenFlowError, ConnectionError, DecodeError, what `onPart` throws.
    */
   async multipart(type: number, body: Uint8Array, onPart: (body: Buffer) => void): Promise<void> {
-    const xid = this.#takeXids(1);
-    const done = this.#expect(xid, 'openflow.multipart', this.#requestTimeoutMs, (message) => {
-      if (messageType(message) !== OFPT.MULTIPART_REPLY) throw unexpected(message);
-      const part = decodeMultipart(message);
-      if (part.type !== type) throw unexpected(message);
-      onPart(part.body);
-      return !part.more;
-    });
-    this.#vconn.send(encodeMessage(OFPT.MULTIPART_REQUEST, xid, encodeMultipart(type, body)));
-    await done;
+    const reply = new MultipartReply(type, onPart);
+    await this.#ask(OFPT.MULTIPART_REQUEST, encodeMultipart(type, body), (message) =>
+      reply.receive(message),
+    );
   }
 
   /** The ports of the bridge. */
   async portDescriptions(): Promise<PortDescription[]> {
     const ports: PortDescription[] = [];
-    await this.multipart(OFPMP.PORT_DESC, new Uint8Array(0), (body) =>
+    await this.multipart(OFPMP.PORT_DESC, EMPTY, (body) =>
       ports.push(...decodePortDescriptions(body)),
     );
     return ports;
@@ -197,9 +194,8 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
   }
 
   /**
-   * Applies messages (flow_mods, group_mods; complete, xid 0) in one bundle of two phases: OPEN, an ADD each, CLOSE; when
-   * the switch refused none of them COMMIT, else DISCARD. ATOMIC alone does not do that: errors at ADD time do not keep
-   * the rest from being committed. Bundles of a connection run one after another.
+   * Applies messages (flow_mods, group_mods; complete, whatever their xid) in one bundle of two phases, all or none (see
+   * `bundle-commit.ts`). Bundles of a connection run one after another. No messages are committed without traffic.
    * @throws ConnectionError when the connection goes (`details.outcomeUnknown` tells whether COMMIT was under way);
    * OpenFlowError when the bundle fails as a whole.
    */
@@ -207,135 +203,86 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
     messages: readonly Uint8Array[],
     options: BundleOptions = {},
   ): Promise<BundleOutcome> {
-    const run = this.#bundleQueue.then(() => this.#commitBundle(messages, options));
+    if (messages.length === 0) return Promise.resolve({ committed: true });
+    const run = this.#bundleQueue.then(() => {
+      const bundle = { bundleId: this.#nextBundleId++, flags: bundleFlags(options) };
+      return new BundleCommit(this.#vconn, this.#mux, bundle, this.#bundleTimeoutMs).run(messages);
+    });
     this.#bundleQueue = run.catch(() => undefined);
     return run;
   }
 
-  /** Ends the connection. */
-  close(): void {
-    this.#vconn.close();
+  /** Ends the connection; `reason` is what waiting requests are told. */
+  close(reason?: BaseError): void {
+    this.#vconn.close(reason);
   }
 
-  async #handshake(controllerId: number, timeoutMs: number): Promise<void> {
-    this.#hello = makeDeferred<void>(timeoutMs, () =>
-      this.#error('CONN_TIMEOUT', `no HELLO within ${timeoutMs} ms`),
-    );
-    this.#vconn.send(encodeHello(this.#takeXids(1)));
-    await this.#hello.promise;
-    this.#features = decodeFeatures(await this.request(OFPT.FEATURES_REQUEST));
-    this.#send(OFPT.SET_CONFIG, encodeSwitchConfig(WANTED_CONFIG));
-    const config = await this.switchConfig();
+  async #handshake(controllerId: number): Promise<void> {
+    await this.#hello?.promise;
+    // All at once: the switch handles them in order.
+    const [features, , config] = await Promise.all([
+      this.request(OFPT.FEATURES_REQUEST),
+      this.#command(OFPT.SET_CONFIG, encodeSwitchConfig(WANTED_CONFIG)),
+      this.switchConfig(),
+      controllerId === 0
+        ? undefined
+        : this.#command(OFPT.EXPERIMENTER, encodeSetControllerId(controllerId)),
+      this.#command(OFPT.SET_ASYNC, encodeSetAsync()),
+    ]);
+    this.#features = decodeFeatures(features);
     if (config.flags !== WANTED_CONFIG.flags) {
       throw new OpenFlowError(
         `switch did not take fragment mode nx-match: flags are ${config.flags}, wanted ${WANTED_CONFIG.flags}`,
         { code: 'OFP_FRAGMENT_MODE', op: 'openflow.handshake', retryable: true },
       );
     }
-    if (controllerId !== 0) this.#send(OFPT.EXPERIMENTER, encodeSetControllerId(controllerId));
-    this.#send(OFPT.SET_ASYNC, encodeSetAsync());
-    await this.barrier();
   }
 
-  /** Sends a message that has no reply; an error to it is an unsolicited message. */
-  #send(type: number, body: Uint8Array): void {
-    this.#vconn.send(encodeMessage(type, this.#takeXids(1), body));
-  }
-
-  async #commitBundle(
-    messages: readonly Uint8Array[],
-    options: BundleOptions,
-  ): Promise<BundleOutcome> {
-    if (messages.length === 0) return { committed: true };
-    const tooLong = messages.findIndex((message) => message.length > BUNDLE_MESSAGE_MAX);
-    if (tooLong >= 0)
-      return { committed: false, refused: [{ index: tooLong, error: tooLongError() }] };
-    const bundleId = this.#nextBundleId++;
-    const flags = bundleFlags(options);
-    const firstXid = this.#takeXids(messages.length);
-    const bundle: OpenBundle = { firstXid, count: messages.length, refused: [] };
-    this.#bundle = bundle;
-    let committing = false;
+  /** Sends a message that has no reply, and a barrier after it: an error to it comes first. */
+  async #command(type: number, body: Uint8Array): Promise<void> {
+    const xid = this.#mux.take();
+    let refused: OpenFlowError | undefined;
+    const unwatch = this.#mux.watch(xid, 1, (_, error) => (refused = error));
     try {
-      // OPEN goes out with the first adds: a bundle that waits for us would idle out.
-      const opened = this.#control(bundleId, OFPBCT.OPEN_REQUEST, flags);
-      opened.catch(() => undefined);
-      for (const chunk of encodeBundleAdds(messages, bundleId, flags, firstXid)) {
-        if (!this.#vconn.send(chunk)) await this.#vconn.drained();
-      }
-      const closed = this.#control(bundleId, OFPBCT.CLOSE_REQUEST, flags);
-      closed.catch(() => undefined);
-      await opened;
-      await closed;
-      if (bundle.refused.length > 0) {
-        await this.#control(bundleId, OFPBCT.DISCARD_REQUEST, flags);
-        return { committed: false, refused: bundle.refused };
-      }
-      committing = true;
-      await this.#control(bundleId, OFPBCT.COMMIT_REQUEST, flags);
-      return { committed: true };
-    } catch (error) {
-      // A commit that fails is rolled back; the message's own error comes before the commit's.
-      if (error instanceof OpenFlowError && bundle.refused.length > 0) {
-        return { committed: false, refused: bundle.refused };
-      }
-      if (error instanceof OpenFlowError) throw error;
-      throw this.#error(
-        'CONN_CLOSED',
-        'connection lost while a bundle was under way',
-        {
-          outcomeUnknown: committing,
-        },
-        error,
-      );
+      this.#vconn.send(encodeMessage(type, xid, body));
+      await this.barrier();
+      if (refused !== undefined) throw refused;
     } finally {
-      this.#bundle = undefined;
+      unwatch();
     }
   }
 
-  async #control(bundleId: number, type: number, flags: number): Promise<void> {
-    const xid = this.#takeXids(1);
-    const reply = this.#expect(xid, 'openflow.bundle', BUNDLE_TIMEOUT_MS, (message) => {
-      if (bundleControlType(message) !== type + 1) throw unexpected(message);
-      return true;
-    });
-    this.#vconn.send(encodeBundleControl(xid, bundleId, type, flags));
-    await reply;
-  }
-
-  #takeXids(count: number): number {
-    // Xid 0 is for messages that nobody waits for; a block never wraps around.
-    if (this.#nextXid + count > XID_MAX) this.#nextXid = 1;
-    const first = this.#nextXid;
-    this.#nextXid += count;
-    return first;
-  }
-
-  #expect(
-    xid: number,
-    op: string,
-    timeoutMs: number,
-    onMessage: (message: Buffer) => boolean,
-  ): Promise<Buffer> {
+  #ask(type: number, body: Uint8Array, onReply?: (message: Buffer) => boolean): Promise<Buffer> {
     const { closed } = this.#vconn;
     if (closed !== undefined) return Promise.reject(closed);
-    const deferred = makeDeferred<Buffer>(timeoutMs, () => {
-      this.#pending.delete(xid);
-      return this.#error('CONN_TIMEOUT', `${op}: no answer within ${timeoutMs} ms`);
+    const xid = this.#mux.take();
+    const op = `openflow.${typeName(type).toLowerCase()}`;
+    const replyType = REPLY_TYPES.get(type);
+    if (replyType === undefined) return Promise.reject(new RangeError(`${op} has no reply`));
+    const timeoutMs = this.#requestTimeoutMs;
+    const reply = this.#mux.expect(xid, {
+      op,
+      replyType,
+      timeoutMs,
+      onTimeout: () => this.#error('CONN_TIMEOUT', `${op}: no answer within ${timeoutMs} ms`),
+      ...(onReply === undefined ? {} : { onReply }),
     });
-    this.#pending.set(xid, { deferred, op, onMessage });
-    return deferred.promise;
+    try {
+      this.#vconn.send(encodeMessage(type, xid, body));
+    } catch (error) {
+      // Thrown here it would leave the promise above without anybody to hear of its rejection.
+      this.#mux.fail(xid, toError(error));
+    }
+    return reply;
   }
 
   #receive(message: Buffer): void {
     this.emit('activity');
     const type = messageType(message);
-    if (this.#hello !== undefined && type === OFPT.HELLO) {
+    if (this.#hello !== undefined) {
       this.#receiveHello(message, this.#hello);
       return;
     }
-    if (this.#hello === undefined && message.readUInt8(0) !== OFP_VERSION)
-      throw wrongVersion(message);
     switch (type) {
       case OFPT.ECHO_REQUEST:
         this.#vconn.send(encodeMessage(OFPT.ECHO_REPLY, messageXid(message), messageBody(message)));
@@ -344,107 +291,43 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
         this.emit('portStatus', decodePortStatus(message));
         return;
       case OFPT.PACKET_IN:
-        this.emit('packetIn', Buffer.from(message));
-        return;
-      case OFPT.ERROR:
-        this.#receiveError(message);
+        if (this.listenerCount('packetIn') > 0) this.emit('packetIn', Buffer.from(message));
         return;
       default:
-        this.#receiveReply(message);
+        this.#mux.receive(message);
     }
   }
 
+  /** The first message of the switch must be its HELLO, or an error to ours [6.3.1]. */
   #receiveHello(message: Buffer, hello: Deferred<void>): void {
-    this.#hello = undefined;
-    try {
-      checkHello(message, this.#vconn.endpoint);
-      hello.resolve();
-    } catch (error) {
-      if (!(error instanceof BaseError)) throw error;
-      hello.reject(error);
+    const { endpoint } = this.#vconn;
+    switch (messageType(message)) {
+      case OFPT.HELLO:
+        checkHello(message, endpoint);
+        this.#hello = undefined;
+        hello.resolve();
+        return;
+      case OFPT.ERROR:
+        throw versionError([], endpoint, decodeError(message, 'openflow.hello'));
+      default:
+        throw new DecodeError(
+          'DECODE_UNKNOWN_TYPE',
+          `first message is ${typeName(messageType(message))}, not HELLO`,
+          { protocol: 'openflow', op: 'openflow.hello', offset: 1, bytes: message },
+        );
     }
-  }
-
-  #receiveError(message: Buffer): void {
-    const xid = messageXid(message);
-    const pending = this.#pending.get(xid);
-    const error = decodeError(message, pending?.op ?? 'openflow.bundle');
-    if (pending !== undefined) {
-      this.#pending.delete(xid);
-      pending.deferred.reject(error);
-    } else if (this.#hello !== undefined) {
-      this.#hello.reject(error);
-    } else if (this.#bundle !== undefined) {
-      const index = xid - this.#bundle.firstXid;
-      if (index >= 0 && index < this.#bundle.count) this.#bundle.refused.push({ index, error });
-    }
-  }
-
-  #receiveReply(message: Buffer): void {
-    const xid = messageXid(message);
-    const pending = this.#pending.get(xid);
-    if (pending === undefined) return;
-    if (!pending.onMessage(message)) return;
-    this.#pending.delete(xid);
-    pending.deferred.resolve(Buffer.from(message));
   }
 
   #finish(reason: BaseError): void {
     this.#hello?.reject(reason);
-    for (const { deferred } of this.#pending.values()) deferred.reject(reason);
-    this.#pending.clear();
+    this.#mux.failAll(reason);
     this.emit('close', reason);
   }
 
-  #error(
-    code: 'CONN_CLOSED' | 'CONN_TIMEOUT',
-    message: string,
-    details: Record<string, unknown> = {},
-    cause?: unknown,
-  ): ConnectionError {
+  #error(code: 'CONN_CLOSED' | 'CONN_TIMEOUT', message: string): ConnectionError {
     return new ConnectionError(code, message, {
       op: 'openflow.client',
       endpoint: this.#vconn.endpoint,
-      details,
-      cause,
     });
   }
-}
-
-/** An answer of another kind than was asked for: the stream is out of step. */
-function unexpected(message: Buffer): DecodeError {
-  return new DecodeError(
-    'DECODE_UNKNOWN_TYPE',
-    `unexpected answer of type ${typeName(messageType(message))}`,
-    {
-      protocol: 'openflow',
-      op: 'openflow.client',
-      offset: 1,
-      bytes: message,
-    },
-  );
-}
-
-function wrongVersion(message: Buffer): DecodeError {
-  return new DecodeError(
-    'DECODE_BAD_VALUE',
-    `message of version ${message.readUInt8(0)} after 1.3 was agreed on`,
-    {
-      protocol: 'openflow',
-      op: 'openflow.client',
-      offset: 0,
-      bytes: message,
-    },
-  );
-}
-
-function tooLongError(): OpenFlowError {
-  return new OpenFlowError(
-    `message is longer than the ${BUNDLE_MESSAGE_MAX} bytes that fit into a bundle`,
-    {
-      code: 'OFP_MESSAGE_TOO_LONG',
-      op: 'openflow.bundle',
-      retryable: false,
-    },
-  );
 }

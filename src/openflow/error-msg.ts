@@ -20,7 +20,7 @@ const EXPERIMENTER_ERROR_SIZE = 16;
 const EXPERIMENTER_TYPE = 0xffff;
 const OFFENDING_BYTES_MAX = 64;
 
-/** Prefix and names of the codes by error type, in the order of their numbers. */
+/** Prefix and names of the codes by error type, in the order of their numbers; `-` stands in {@link MOVED_CODES}. */
 const STANDARD_CODES: readonly (readonly [prefix: string, names: string])[] = [
   ['OFPHFC', 'INCOMPATIBLE EPERM'],
   [
@@ -53,8 +53,15 @@ const STANDARD_CODES: readonly (readonly [prefix: string, names: string])[] = [
     'OFPMMFC',
     'UNKNOWN METER_EXISTS INVALID_METER UNKNOWN_METER BAD_COMMAND BAD_FLAGS BAD_RATE BAD_BURST BAD_BAND BAD_BAND_VALUE OUT_OF_METERS OUT_OF_BANDS',
   ],
-  ['OFPTFFC', 'BAD_TABLE BAD_METADATA BAD_TYPE BAD_LEN BAD_ARGUMENT EPERM'],
+  ['OFPTFFC', 'BAD_TABLE BAD_METADATA - - - EPERM'],
 ];
+
+/** Codes of table features that OVS calls by the names that OpenFlow 1.4 gave them, by type and code. */
+const MOVED_CODES: ReadonlyMap<string, string> = new Map([
+  ['13,2', 'OFPBPC_BAD_TYPE'],
+  ['13,3', 'OFPBPC_BAD_LEN'],
+  ['13,4', 'OFPBPC_BAD_VALUE'],
+]);
 
 /** Codes of bundles, from 2300 (ONF extension 230). */
 const ONF_BUNDLE_FIRST = 2300;
@@ -66,36 +73,69 @@ const ONF_BUNDLE_CODES =
 const ONF_CODES: ReadonlyMap<number, string> = new Map([
   [2600, 'OFPBIC_DUP_INST'],
   [4250, 'OFPBAC_BAD_SET_MASK'],
+  [4443, 'OFPBPC_TOO_MANY'],
+  [4444, 'OFPBPC_DUP_TYPE'],
+  [4445, 'OFPBPC_BAD_EXPERIMENTER'],
+  [4446, 'OFPBPC_BAD_EXP_TYPE'],
+  [4447, 'OFPBPC_BAD_EXP_VALUE'],
+  [4448, 'OFPBPC_EPERM'],
 ]);
-/** OVS's own codes for OpenFlow 1.2 and later (`ofp-errors.h`). */
+/** OVS's own codes as OpenFlow 1.3 carries them (`ofp-errors.h`); the type 0xb0c2 of OpenFlow 1.0 and 1.1 is not among them. */
 const NX_CODES: ReadonlyMap<number, string> = new Map([
   [2, 'NXBRC_NXM_INVALID'],
   [3, 'NXBRC_NXM_BAD_TYPE'],
   [4, 'NXBRC_MUST_BE_ZERO'],
   [5, 'NXBRC_BAD_REASON'],
+  [6, 'OFPMOFC_MONITOR_EXISTS'],
+  [7, 'OFPMOFC_BAD_FLAGS'],
+  [8, 'OFPMOFC_UNKNOWN_MONITOR'],
   [9, 'NXBRC_FM_BAD_EVENT'],
   [10, 'NXBRC_UNENCODABLE_ERROR'],
   [11, 'NXBAC_MUST_BE_ZERO'],
   [12, 'NXFMFC_HARDWARE'],
   [13, 'NXFMFC_BAD_TABLE_ID'],
   [15, 'NXBAC_BAD_CONJUNCTION'],
+  [16, 'NXTTMFC_BAD_COMMAND'],
+  [17, 'NXTTMFC_BAD_OPT_LEN'],
+  [18, 'NXTTMFC_BAD_FIELD_IDX'],
+  [19, 'NXTTMFC_TABLE_FULL'],
+  [20, 'NXTTMFC_ALREADY_MAPPED'],
+  [21, 'NXTTMFC_DUP_ENTRY'],
+  [34, 'NXR_NOT_SUPPORTED'],
+  [35, 'NXR_STALE'],
+  [36, 'NXST_NOT_CONFIGURED'],
+]);
+
+/** What may pass by itself: a full table, a bundle that timed out or that the switch lost. A wrong message stays wrong. */
+const PASSING: ReadonlySet<string> = new Set([
+  'OFPFMFC_TABLE_FULL',
+  'OFPBFC_BAD_ID',
+  'OFPBFC_BUNDLE_EXIST',
+  'OFPBFC_BUNDLE_CLOSED',
+  'OFPBFC_OUT_OF_BUNDLES',
+  'OFPBFC_MSG_FAILED',
+  'OFPBFC_TIMEOUT',
+  'OFPBFC_BUNDLE_IN_PROGRESS',
 ]);
 
 /** Name of an error as OVS writes it, such as `OFPBMC_BAD_PREREQ`; type and code as numbers when it has none here. */
 export function errorName(type: number, code: number, experimenter?: number): string {
-  if (type !== EXPERIMENTER_TYPE) {
-    const [prefix, names] = STANDARD_CODES[type] ?? [];
-    const name = names?.split(' ')[code];
-    return prefix === undefined || name === undefined
-      ? `ERROR_${type}_${code}`
-      : `${prefix}_${name}`;
+  if (type === EXPERIMENTER_TYPE) {
+    const name = experimenterErrorName(code, experimenter);
+    return name ?? `ERROR_0x${(experimenter ?? 0).toString(16)}_${code}`;
   }
+  const moved = MOVED_CODES.get(`${type},${code}`);
+  if (moved !== undefined) return moved;
+  const [prefix = '', names = ''] = STANDARD_CODES[type] ?? [];
+  const name = names.split(' ')[code];
+  return name === undefined || name === '' ? `ERROR_${type}_${code}` : `${prefix}_${name}`;
+}
+
+function experimenterErrorName(code: number, experimenter?: number): string | undefined {
+  if (experimenter === NX_VENDOR_ID) return NX_CODES.get(code);
+  if (experimenter !== ONF_VENDOR_ID) return undefined;
   const bundle = ONF_BUNDLE_CODES[code - ONF_BUNDLE_FIRST];
-  let name: string | undefined;
-  if (experimenter === ONF_VENDOR_ID)
-    name = bundle === undefined ? ONF_CODES.get(code) : `OFPBFC_${bundle}`;
-  else if (experimenter === NX_VENDOR_ID) name = NX_CODES.get(code);
-  return name ?? `ERROR_0x${(experimenter ?? 0).toString(16)}_${code}`;
+  return bundle === undefined ? ONF_CODES.get(code) : `OFPBFC_${bundle}`;
 }
 
 /**
@@ -118,18 +158,19 @@ export function decodeError(message: Buffer, op: string): OpenFlowError {
     throw short(EXPERIMENTER_ERROR_SIZE);
   const experimenter = isExperimenter ? message.readUInt32BE(12) : undefined;
   const start = isExperimenter ? EXPERIMENTER_ERROR_SIZE : ERROR_SIZE;
-  const offending = message.subarray(start, start + OFFENDING_BYTES_MAX);
+  // A copy: an error outlives the chunk that it came in.
+  const offending = Buffer.from(message.subarray(start, start + OFFENDING_BYTES_MAX));
   const name = errorName(errorType, errorCode, experimenter);
   const about = offending.length > 1 ? ` for a ${typeName(offending.readUInt8(1))} message` : '';
   return new OpenFlowError(`switch answered ${name}${about}`, {
     code: `OFP_${name}`,
     op,
-    // A full table, a broken bundle or a busy switch may pass; a wrong message stays wrong.
-    retryable: name === 'OFPFMFC_TABLE_FULL' || name.startsWith('OFPBFC_'),
+    retryable: PASSING.has(name),
     details: { offending: offending.toString('hex') },
     errorType,
     errorCode,
     xid: messageXid(message),
+    offending,
   });
 }
 

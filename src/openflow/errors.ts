@@ -13,6 +13,8 @@ export interface OpenFlowErrorOptions extends ErrorOptionsOf<string> {
   readonly errorCode?: number;
   /** Transaction id of the request that failed. */
   readonly xid?: number;
+  /** The first bytes, at most 64, of the message that the switch refused. */
+  readonly offending?: Uint8Array;
 }
 
 /** A message that the switch refused, or that we refuse to encode. */
@@ -20,11 +22,13 @@ export class OpenFlowError extends BaseError {
   readonly errorType?: number;
   readonly errorCode?: number;
   readonly xid?: number;
+  readonly offending?: Uint8Array;
 
   constructor(message: string, options: OpenFlowErrorOptions) {
     super(message, options);
     if (options.errorType !== undefined) this.errorType = options.errorType;
     if (options.errorCode !== undefined) this.errorCode = options.errorCode;
     if (options.xid !== undefined) this.xid = options.xid;
+    if (options.offending !== undefined) this.offending = options.offending;
   }
 }

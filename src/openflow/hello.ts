@@ -43,7 +43,8 @@ export function offeredVersions(hello: Buffer): number[] {
     }
     at += (length + 7) & ~7;
   }
-  return Array.from({ length: hello.readUInt8(0) }, (_, index) => index + 1);
+  const highest = Math.min(hello.readUInt8(0), BITMAP_BITS - 1);
+  return Array.from({ length: highest }, (_, index) => index + 1);
 }
 
 /**
@@ -52,13 +53,24 @@ export function offeredVersions(hello: Buffer): number[] {
  */
 export function checkHello(hello: Buffer, endpoint: string): void {
   const versions = offeredVersions(hello);
-  if (versions.includes(OFP_VERSION)) return;
+  if (!versions.includes(OFP_VERSION)) throw versionError(versions, endpoint);
+}
+
+/**
+ * The error for a switch with which we have no version in common. `versions` are the switch's, as far as they are known;
+ * `cause` is its own error.
+ */
+export function versionError(
+  versions: readonly number[],
+  endpoint: string,
+  cause?: unknown,
+): ConnectionError {
   const names = versions.map(
     (version) => VERSION_NAMES.get(version) ?? `0x${version.toString(16)}`,
   );
-  throw new ConnectionError(
+  return new ConnectionError(
     'CONN_VERSION',
-    `switch speaks OpenFlow ${names.join(', ') || 'nothing known'}, needed is 1.3; add OpenFlow13 to the bridge's protocols column`,
-    { op: 'openflow.hello', endpoint, details: { versions } },
+    `switch speaks OpenFlow ${names.join(', ') || 'of another version'}, we speak 1.3 only: set protocols=OpenFlow13 on the bridge, or add OpenFlow13 to the list`,
+    { op: 'openflow.hello', endpoint, details: { versions }, cause },
   );
 }

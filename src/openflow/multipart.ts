@@ -14,6 +14,8 @@ import { DecodeError } from '../base/error.ts';
 import { OFP_HEADER_SIZE, OFPMPF_REPLY_MORE } from './ofp13.ts';
 
 const MULTIPART_HEADER_SIZE = 8;
+/** More than any dump that OVS can make: a million flows of a kilobyte each. */
+const REPLY_BYTES_MAX = 1024 * 1024 * 1024;
 const BODY_OFFSET = OFP_HEADER_SIZE + MULTIPART_HEADER_SIZE;
 
 /** One part of a reply. */
@@ -50,4 +52,42 @@ export function decodeMultipart(message: Buffer): MultipartPart {
     more: (message.readUInt16BE(OFP_HEADER_SIZE + 2) & OFPMPF_REPLY_MORE) !== 0,
     body: message.subarray(BODY_OFFSET),
   };
+}
+
+/** Follows one request's reply through its parts. */
+export class MultipartReply {
+  readonly #type: number;
+  readonly #onPart: (body: Buffer) => void;
+  readonly #bytesMax: number;
+  #bytes = 0;
+
+  constructor(type: number, onPart: (body: Buffer) => void, bytesMax = REPLY_BYTES_MAX) {
+    this.#type = type;
+    this.#onPart = onPart;
+    this.#bytesMax = bytesMax;
+  }
+
+  /**
+   * Takes in a whole message and hands its body on.
+   * @returns true when it was the last part.
+   * @throws DecodeError when it is a part of another kind of reply, or the reply does not end.
+   */
+  receive(message: Buffer): boolean {
+    const { type, more, body } = decodeMultipart(message);
+    // The header counts too: empty parts without end must end.
+    this.#bytes += message.length;
+    if (type !== this.#type) {
+      throw this.#error('DECODE_UNKNOWN_TYPE', `part of type ${type}, asked for ${this.#type}`);
+    }
+    if (this.#bytes > this.#bytesMax) {
+      throw this.#error('DECODE_TOO_LARGE', `reply is longer than ${this.#bytesMax} bytes`);
+    }
+    this.#onPart(body);
+    return !more;
+  }
+
+  #error(code: 'DECODE_UNKNOWN_TYPE' | 'DECODE_TOO_LARGE', message: string): DecodeError {
+    const where = { protocol: 'openflow', op: 'openflow.multipart', offset: OFP_HEADER_SIZE };
+    return new DecodeError(code, message, where);
+  }
 }

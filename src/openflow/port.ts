@@ -2,7 +2,7 @@
  * Ports of the switch: descriptions (OFPMP_PORT_DESC) and OFPT_PORT_STATUS (OpenFlow 1.3.5 sections 7.2.1, 7.3.5.7 and
  * 7.4.3). The layout is described with binary-parser: one `parse()` per message part.
  */
-import { Buffer } from 'node:buffer';
+import type { Buffer } from 'node:buffer';
 import { Parser } from 'binary-parser';
 import { DecodeError, toError } from '../base/error.ts';
 import { OFP_HEADER_SIZE } from './ofp13.ts';

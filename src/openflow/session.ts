@@ -16,7 +16,7 @@ export interface OpenFlowSessionEvents {
 }
 
 /** How to connect, and how often. */
-export interface OpenFlowSessionOptions extends OpenFlowOptions {
+export interface OpenFlowSessionOptions extends Omit<OpenFlowOptions, 'signal'> {
   readonly reconnect?: ReconnectOptions;
   /** Clock in milliseconds. Default `performance.now`. */
   readonly now?: () => number;
@@ -30,6 +30,8 @@ export class OpenFlowSession extends EventEmitter<OpenFlowSessionEvents> {
   #current: OpenFlowConnection | undefined;
   #timer: NodeJS.Timeout | undefined;
   #attempt: Promise<void> | undefined;
+  /** Ends the attempt under way. */
+  #giveUp = new AbortController();
   #closed = false;
 
   constructor(options: OpenFlowSessionOptions) {
@@ -55,6 +57,7 @@ export class OpenFlowSession extends EventEmitter<OpenFlowSessionEvents> {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
+    this.#giveUp.abort();
     this.#current?.close();
     await this.#attempt;
   }
@@ -77,7 +80,13 @@ export class OpenFlowSession extends EventEmitter<OpenFlowSessionEvents> {
         this.#current?.echo().catch(() => undefined);
         break;
       case 'disconnect':
-        this.#current?.close();
+        this.#giveUp.abort();
+        this.#current?.close(
+          new ConnectionError('CONN_PROBE_LOST', 'switch is silent and did not answer a probe', {
+            op: 'openflow.session',
+            endpoint: this.#options.path,
+          }),
+        );
         break;
       case undefined:
         break;
@@ -87,10 +96,15 @@ export class OpenFlowSession extends EventEmitter<OpenFlowSessionEvents> {
 
   async #connect(): Promise<void> {
     let connection: OpenFlowConnection;
+    // A new one for each attempt: listeners on one that lives as long as the session would pile up.
+    this.#giveUp = new AbortController();
     try {
-      connection = await OpenFlowConnection.connect(this.#options);
+      connection = await OpenFlowConnection.connect({
+        ...this.#options,
+        signal: this.#giveUp.signal,
+      });
     } catch (error) {
-      this.#lost(error instanceof BaseError ? error : this.#wrap(error));
+      this.#lost(error instanceof BaseError ? (error as BaseError) : this.#wrap(error));
       return;
     }
     if (this.#closed || connection.closed !== undefined) {

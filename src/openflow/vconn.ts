@@ -17,21 +17,26 @@ export interface VconnEvents {
   close: [BaseError];
 }
 
-/** Bytes that may wait for the switch to read them before a sender is told that it is too slow. */
-const QUEUED_BYTES_MAX = 64 * 1024 * 1024;
+/** Limits of a vconn. */
+export interface VconnOptions {
+  /** Bytes that may wait for the switch to read them before the connection is given up. Default 16 MiB. */
+  readonly maxQueuedBytes?: number;
+}
 
 /** A connected socket. */
 export class Vconn extends EventEmitter<VconnEvents> {
   readonly endpoint: string;
   readonly #socket: Socket;
   readonly #framer = new Framer();
+  readonly #maxQueuedBytes: number;
   #closed: BaseError | undefined;
   /** Settled by the next `drain`, or when the socket goes. */
   #drain: Deferred<void> | undefined;
 
-  private constructor(endpoint: string, socket: Socket) {
+  private constructor(endpoint: string, socket: Socket, options: VconnOptions) {
     super();
     this.endpoint = endpoint;
+    this.#maxQueuedBytes = options.maxQueuedBytes ?? 16 * 1024 * 1024;
     this.#socket = socket;
     socket.on('data', (chunk: Buffer) => this.#receive(chunk));
     socket.on('drain', () => this.#wake());
@@ -53,25 +58,27 @@ export class Vconn extends EventEmitter<VconnEvents> {
 
   /**
    * Connects to a Unix socket.
-   * @throws ConnectionError `CONN_REFUSED` when there is none or nobody listens; `CONN_TIMEOUT`.
+   * @throws ConnectionError `CONN_REFUSED` when there is none or nobody listens; the reason of `giveUp` when that is first.
    */
-  static async connect(path: string, timeoutMs: number): Promise<Vconn> {
-    const socket = connect(path);
+  static async connect(
+    path: string,
+    giveUp: AbortSignal,
+    options: VconnOptions = {},
+  ): Promise<Vconn> {
+    let socket: Socket | undefined;
     try {
-      await once(socket, 'connect', { signal: AbortSignal.timeout(timeoutMs) });
+      socket = connect(path);
+      await once(socket, 'connect', { signal: giveUp });
+      return new Vconn(path, socket, options);
     } catch (error) {
-      socket.destroy();
-      const late = toError(error).name === 'AbortError';
-      const message = late
-        ? `no connection within ${timeoutMs} ms`
-        : `cannot connect: ${toError(error).message}; is ovs-vswitchd running and the bridge there?`;
-      throw new ConnectionError(late ? 'CONN_TIMEOUT' : 'CONN_REFUSED', message, {
-        op: 'openflow.connect',
-        endpoint: path,
-        cause: error,
-      });
+      socket?.destroy();
+      if (giveUp.aborted) throw giveUp.reason;
+      throw new ConnectionError(
+        'CONN_REFUSED',
+        `cannot connect: ${toError(error).message}; is ovs-vswitchd running and the bridge there?`,
+        { op: 'openflow.connect', endpoint: path, cause: error },
+      );
     }
-    return new Vconn(path, socket);
   }
 
   /** Why the socket is gone; undefined while it is not. */
@@ -82,25 +89,26 @@ export class Vconn extends EventEmitter<VconnEvents> {
   /**
    * Sends bytes of whole messages.
    * @returns false when the switch has fallen behind: wait for {@link drained} before sending more.
-   * @throws the error that closed the connection.
+   * @throws the error that closed the connection, `CONN_OVERLOAD` when too much waits already.
    */
   send(bytes: Uint8Array): boolean {
     if (this.#closed !== undefined) throw this.#closed;
-    if (this.#socket.writableLength > QUEUED_BYTES_MAX) {
-      const message = `switch does not read: ${this.#socket.writableLength} bytes wait for it`;
-      this.close(new ConnectionError('CONN_OVERLOAD', message, this.#where()));
-      throw this.#closed ?? new ConnectionError('CONN_OVERLOAD', message, this.#where());
+    const queuedBytes = this.#socket.writableLength;
+    if (queuedBytes > this.#maxQueuedBytes) {
+      throw this.#overload(`switch does not read: ${queuedBytes} bytes wait for it`);
     }
     return this.#socket.write(bytes);
   }
 
   /**
    * Resolves when the switch has caught up.
-   * @throws the error that closed the connection.
+   * @throws the error that closed the connection, `CONN_OVERLOAD` when the switch reads nothing for `timeoutMs`.
    */
-  async drained(): Promise<void> {
-    while (this.#socket.writableNeedDrain && this.#closed === undefined) {
-      this.#drain ??= makeDeferred<void>();
+  async drained(timeoutMs: number): Promise<void> {
+    if (this.#closed === undefined && this.#socket.writableNeedDrain) {
+      this.#drain ??= makeDeferred<void>(timeoutMs, () =>
+        this.#overload(`switch has read nothing for ${timeoutMs} ms`),
+      );
       await this.#drain.promise;
     }
     if (this.#closed !== undefined) throw this.#closed;
@@ -116,11 +124,14 @@ export class Vconn extends EventEmitter<VconnEvents> {
   #receive(chunk: Buffer): void {
     if (this.#closed !== undefined) return;
     try {
-      this.#framer.push(chunk, (message) => this.emit('message', message));
+      this.#framer.push(chunk, (message) => {
+        // A listener may have closed the connection in the middle of the chunk.
+        if (this.#closed === undefined) this.emit('message', message);
+      });
     } catch (error) {
       // A listener throws DecodeErrors too: bytes that nobody understands end the connection, not the process.
       if (!(error instanceof BaseError)) throw error;
-      this.#finish(error);
+      this.#finish(error as BaseError);
     }
   }
 
@@ -130,6 +141,13 @@ export class Vconn extends EventEmitter<VconnEvents> {
     this.#socket.destroy();
     this.#wake();
     this.emit('close', reason);
+  }
+
+  /** Closes the connection since the switch does not read, and returns why. */
+  #overload(message: string): ConnectionError {
+    const error = new ConnectionError('CONN_OVERLOAD', message, this.#where());
+    this.close(error);
+    return error;
   }
 
   #wake(): void {
