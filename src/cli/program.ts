@@ -1,0 +1,179 @@
+/**
+ * The verbs and options of dpuctl, and what each of them does with the agent's answer. It writes through what it is given
+ * and returns the exit status: it neither ends the process nor reads its environment.
+ */
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { BaseError } from '../base/error.ts';
+import { VERSION } from '../base/version.ts';
+import { parseFlows, parseRules, parseStatus } from './answer.ts';
+import { askAgent, type AgentEndpoint } from './client.ts';
+import { DpuctlError, EXIT } from './errors.ts';
+import { flowsPath, formatFlows, type FlowFilter } from './flows.ts';
+import { filterRules, formatRules, type RuleFilter } from './rules.ts';
+import { formatStatus, statusExit } from './status.ts';
+import { paint, plain, type Layout } from './terminal.ts';
+
+const DEFAULT_SOCKET = '/run/dpu-agent/debug.sock';
+const DEFAULT_TIMEOUT_S = 10;
+const TIMEOUT_S_MAX = 3600;
+/** OVS hides table 254, and 255 means all. */
+const TABLE_MAX = 253;
+
+/** What dpuctl has of the world. */
+export interface Surroundings {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** How standard output is laid out. */
+  readonly layout: Layout;
+  /** Writes to standard output. */
+  print(text: string): void;
+  /** Writes to standard error. */
+  complain(text: string): void;
+}
+
+interface GlobalOptions {
+  readonly socket: string;
+  readonly json?: true;
+  readonly timeout: number;
+}
+interface WideOption {
+  readonly wide?: true;
+}
+
+/** Runs dpuctl with the arguments behind its name; the result is the exit status. */
+export async function runDpuctl(args: readonly string[], world: Surroundings): Promise<number> {
+  let status: number = EXIT.OK;
+  const program = makeProgram(world, (exit) => (status = exit));
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return status;
+  } catch (thrown) {
+    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT.OK : EXIT.USAGE;
+    if (!(thrown instanceof BaseError)) throw thrown;
+    world.complain(`dpuctl: ${plain(thrown.message)}\n`);
+    if (!(thrown instanceof DpuctlError)) return EXIT.UNREACHABLE;
+    if (thrown.advice !== '') world.complain(`        ${thrown.advice}\n`);
+    return thrown.exitStatus;
+  }
+}
+
+function makeProgram(world: Surroundings, end: (exit: number) => void): Command {
+  const program = new Command('dpuctl')
+    .description('Asks the dpu-agent of this machine. It changes nothing.')
+    .version(VERSION)
+    .option(
+      '--socket <path>',
+      "the agent's debug socket (environment: DPU_AGENT_SOCKET)",
+      world.env['DPU_AGENT_SOCKET'] || DEFAULT_SOCKET,
+    )
+    .option('--json', "print the agent's JSON as it came, for programs")
+    .option('--timeout <seconds>', 'time for the whole answer', parseTimeout, DEFAULT_TIMEOUT_S)
+    .configureOutput({
+      writeOut: (text) => world.print(text),
+      writeErr: (text) => world.complain(text),
+      getOutHasColors: () => world.layout.colours,
+      getErrHasColors: () => false,
+    })
+    .exitOverride()
+    .showHelpAfterError('(dpuctl --help shows the verbs and options)')
+    .addHelpText('after', PROGRAM_HELP);
+  addVerbs(program, world, end);
+  return program;
+}
+
+function addVerbs(program: Command, world: Surroundings, end: (exit: number) => void): void {
+  const ask = (path: string): Promise<string> => {
+    const { socket, timeout } = program.opts<GlobalOptions>();
+    const endpoint: AgentEndpoint = { socket, timeoutMs: timeout * 1000 };
+    return askAgent(endpoint, path);
+  };
+  const json = (): boolean => program.opts<GlobalOptions>().json === true;
+  const layoutFor = ({ wide }: WideOption): Layout =>
+    wide === true ? { ...world.layout, width: Infinity } : world.layout;
+
+  addVerb(program, 'status', 'is the agent ready, connected and without problems', [
+    'dpuctl status',
+    'dpuctl status --json | jq .flows',
+  ]).action(async () => {
+    const body = await ask('/status');
+    const status = parseStatus(body);
+    world.print(json() ? body : formatStatus(status, world.layout));
+    end(statusExit(status));
+  });
+
+  addVerb(program, 'rules', 'each rule entry: is it in the switch, what did it hit, why not', [
+    'dpuctl rules --namespace tenant-a',
+    'dpuctl rules --not-programmed',
+  ])
+    .option('--namespace <name>', 'only the rules of this namespace')
+    .option('--not-programmed', 'only entries that are not in the switch')
+    .option('--wide', 'do not wrap: one line for each entry')
+    .action(async (options: RuleFilter & WideOption) => {
+      const body = await ask('/rules');
+      const isFiltered = options.namespace !== undefined || options.notProgrammed === true;
+      if (json() && !isFiltered) {
+        world.print(body);
+        return;
+      }
+      const rows = filterRules(parseRules(body), options);
+      world.print(json() ? `${JSON.stringify(rows)}\n` : formatRules(rows, layoutFor(options)));
+    });
+
+  addVerb(program, 'flows', "the agent's flows in the switch, each with its rule", [
+    'dpuctl flows --table 20',
+    'dpuctl flows --rule tenant-a/no-metrics/tcp-81 --wide',
+  ])
+    .option('--table <number>', `only this table, 0..${TABLE_MAX}`, parseTable)
+    .option('--rule <rule>', 'only flows of NAMESPACE/NAME or NAMESPACE/NAME/RULE', parseRule)
+    .option('--wide', 'do not wrap: one line for each flow, with its cookie')
+    .action(async (options: FlowFilter & WideOption) => {
+      const body = await ask(flowsPath(options));
+      world.print(json() ? body : formatFlows(parseFlows(body), layoutFor(options)));
+    });
+
+  for (const verb of program.commands) {
+    verb.configureHelp({ showGlobalOptions: true, styleTitle: (title) => heading(title, world) });
+  }
+}
+
+function addVerb(
+  program: Command,
+  name: string,
+  summary: string,
+  examples: readonly string[],
+): Command {
+  const lines = examples.map((example) => `  ${example}\n`).join('');
+  return program
+    .command(name)
+    .description(summary)
+    .allowExcessArguments(false)
+    .addHelpText('after', `\nExamples:\n${lines}`);
+}
+
+function heading(title: string, { layout }: Surroundings): string {
+  return paint(title, 'heading', layout);
+}
+
+const PROGRAM_HELP = `
+Exit status: 0 well; 1 the agent is not ready or has problems; 2 wrong usage; 3 no answer from the agent.
+
+Examples:
+  dpuctl status
+  dpuctl rules --not-programmed
+  dpuctl flows --rule tenant-a/no-metrics`;
+
+function parseTimeout(text: string): number {
+  const seconds = /^\d+(\.\d+)?$/.test(text) ? Number(text) : 0;
+  if (seconds > 0 && seconds <= TIMEOUT_S_MAX) return seconds;
+  throw new InvalidArgumentError(`accepted: seconds, more than 0 and at most ${TIMEOUT_S_MAX}.`);
+}
+
+function parseTable(text: string): number {
+  const table = /^\d+$/.test(text) ? Number(text) : Infinity;
+  if (table <= TABLE_MAX) return table;
+  throw new InvalidArgumentError(`accepted: a table number, 0..${TABLE_MAX}.`);
+}
+
+function parseRule(text: string): string {
+  if (/^[^/]+\/[^/]+(\/[^/]+)?$/.test(text)) return text;
+  throw new InvalidArgumentError('accepted: NAMESPACE/NAME or NAMESPACE/NAME/RULE.');
+}
