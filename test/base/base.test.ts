@@ -12,10 +12,18 @@ import {
   prefixContains,
   type IpPrefix,
 } from '../../src/base/address.ts';
+import { ALL_ADDRESSES, subtractPrefixes } from '../../src/base/prefix-set.ts';
 import { asOfPort, asVni, tableId } from '../../src/base/brand.ts';
 import { makeDeferred } from '../../src/base/deferred.ts';
 import { ConfigError, ConnectionError, DecodeError } from '../../src/base/error.ts';
 import { Reconnect } from '../../src/base/reconnect.ts';
+
+/** A prefix of a test. */
+function prefixOf(text: string): IpPrefix {
+  const parsed = parsePrefix(text);
+  if (parsed === undefined) throw new Error(text);
+  return parsed;
+}
 
 void t.test(
   'an IP prefix is read with its host bits cleared, and anything odd is refused',
@@ -71,18 +79,60 @@ void t.test('text of an address is read back as the same address', async (t) => 
   t.equal(isMulticastMac(0x02000a010205n), false);
 });
 
-void t.test('a prefix contains what is inside it, and nothing of another family', async (t) => {
-  const prefix = (text: string): IpPrefix => {
+void (
+  /** A prefix of a test. */
+  function prefixOf(text: string): IpPrefix {
     const parsed = parsePrefix(text);
     if (parsed === undefined) throw new Error(text);
     return parsed;
-  };
+  }
+);
+
+t.test('a prefix contains what is inside it, and nothing of another family', async (t) => {
+  const prefix = prefixOf;
   t.equal(prefixContains(prefix('10.1.0.0/16'), prefix('10.1.0.5')), true);
   t.equal(prefixContains(prefix('10.1.0.0/16'), prefix('10.0.0.0/8')), false);
   t.equal(prefixContains(prefix('0.0.0.0/0'), prefix('::1')), false);
 });
 
-void t.test('branded numbers keep to their ranges', async (t) => {
+void t.test(
+  'a set without another holds exactly what is in the one and not in the other',
+  async (t) => {
+    const anyPrefix = fc
+      .record({ family: fc.constantFrom(4, 6), host: fc.nat(255), length: fc.nat(8) })
+      .map(({ family, host, length }) =>
+        prefixOf(
+          family === 4
+            ? `10.0.0.${host}/${24 + length}`
+            : `fd00::${host.toString(16)}/${120 + length}`,
+        ),
+      );
+    const probe = fc
+      .record({ family: fc.constantFrom(4, 6), host: fc.nat(255) })
+      .map(({ family, host }) =>
+        prefixOf(family === 4 ? `10.0.0.${host}` : `fd00::${host.toString(16)}`),
+      );
+    fc.assert(
+      fc.property(
+        fc.array(anyPrefix, { maxLength: 4 }),
+        fc.array(anyPrefix, { maxLength: 4 }),
+        probe,
+        (some, holes, ip) => {
+          const inside = (set: readonly IpPrefix[]): boolean =>
+            set.some((prefix) => prefixContains(prefix, ip));
+          return inside(subtractPrefixes(some, holes)) === (inside(some) && !inside(holes));
+        },
+      ),
+    );
+    t.equal(
+      subtractPrefixes(ALL_ADDRESSES, [prefixOf('10.1.0.5')]).length,
+      33,
+      '32 of IPv4, and all of IPv6',
+    );
+  },
+);
+
+t.test('branded numbers keep to their ranges', async (t) => {
   t.equal(asVni(0), undefined);
   t.equal(asVni(16777215), 16777215);
   t.equal(asVni(16777216), undefined);

@@ -9,6 +9,7 @@ import {
   type IpFamily,
   type IpPrefix,
 } from '../../base/address.ts';
+import { ALL_ADDRESSES, subtractPrefixes } from '../../base/prefix-set.ts';
 import type { RuleMatch } from '../../api/dpu-rule.ts';
 import { protocolNumber } from '../../api/field.ts';
 import { parsePortRange } from '../../api/port-range.ts';
@@ -57,7 +58,7 @@ const FRAGMENT_NOT_LATER: MatchField = { field: 'ipFrag', value: 0, mask: 2 };
 
 /** All alternatives of a match; an {@link UnsupportedMatch} when it cannot be expressed. */
 export function ruleAlternatives(match: RuleMatch): RuleAlternative[] | UnsupportedMatch {
-  for (const field of ['srcGroup', 'dstGroup', 'dstPortName', 'notSrcIPs', 'notDstIPs'] as const) {
+  for (const field of ['srcGroup', 'dstGroup', 'dstPortName'] as const) {
     if (match[field] !== undefined) {
       return new UnsupportedMatch(`match.${field}`, 'not available in this release');
     }
@@ -69,8 +70,8 @@ export function ruleAlternatives(match: RuleMatch): RuleAlternative[] | Unsuppor
     );
   }
   const protocols = protocolsOf(match);
-  const sources = prefixesOf(match.srcIP, match.srcIPs);
-  const destinations = prefixesOf(match.dstIP, match.dstIPs);
+  const sources = prefixesOf(match.srcIP, match.srcIPs, match.notSrcIPs);
+  const destinations = prefixesOf(match.dstIP, match.dstIPs, match.notDstIPs);
   const sourcePorts = portsOf(match.srcPort, match.srcPorts);
   const destinationPorts = portsOf(match.dstPort, match.dstPorts);
   const fixed = fixedFields(match);
@@ -159,12 +160,19 @@ function addressField(field: FieldName, prefix: IpPrefix | undefined): MatchFiel
   return [{ field, value: prefix.value, mask: prefixMask(prefix.family, prefix.length) }];
 }
 
+/** The addresses that a side names, exclusions taken out; undefined when it names none. */
 function prefixesOf(
   one: string | undefined,
   many: readonly string[] | undefined,
-): IpPrefix[] | undefined {
-  const texts = one === undefined ? many : [one];
-  return texts?.map(parsePrefix).filter((prefix) => prefix !== undefined);
+  excluded: readonly string[] | undefined,
+): readonly IpPrefix[] | undefined {
+  const included = (one === undefined ? many : [one])?.map(parsePrefix).filter(isPrefix);
+  if (excluded === undefined) return included;
+  return subtractPrefixes(included ?? ALL_ADDRESSES, excluded.map(parsePrefix).filter(isPrefix));
+}
+
+function isPrefix(prefix: IpPrefix | undefined): prefix is IpPrefix {
+  return prefix !== undefined;
 }
 
 function portsOf(
