@@ -27,7 +27,7 @@ const COLUMNS: readonly Column<FlowRow>[] = [
   { title: 'BYTES', cell: (row) => formatCount(row.bytes), right: true },
   { title: 'MATCH', cell: (row) => plain(row.match), wrapTo: 18 },
   { title: 'ACTIONS', cell: (row) => plain(row.actions), wrapTo: 18 },
-  { title: 'RULE', cell: (row) => plain(row.rule), wrapTo: 12, tone: () => 'quiet' },
+  { title: 'RULE', cell: (row) => plain(row.rule), wrapTo: 24, tone: () => 'quiet' },
 ];
 
 const COOKIE: Column<FlowRow> = { title: 'COOKIE', cell: (row) => plain(row.cookie), right: true };

@@ -132,15 +132,17 @@ function fitWidths<Row>(
   return widths;
 }
 
-/** Splits text into lines of at most `width`, behind a comma, space, slash or dash where there is one, else anywhere. */
+/** Splits text into lines of at most `width`, behind a comma, space or slash where there is one, else anywhere. */
 export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   let rest = text;
   while (rest.length > width && width > 0) {
     const head = rest.slice(0, width);
-    const breakAt = Math.max(...[',', ' ', '/', '-'].map((mark) => head.lastIndexOf(mark))) + 1;
+    const breakAt = Math.max(...[',', ' ', '/'].map((mark) => head.lastIndexOf(mark))) + 1;
     // A break in the first third would leave a ragged column: the text is then cut where the line is full.
-    const end = breakAt > width / 3 ? breakAt : width;
+    let end = breakAt > width / 3 ? breakAt : width;
+    // The arrow of set_field and load stays whole.
+    if (end > 1 && rest.slice(end - 1, end + 1) === '->') end--;
     lines.push(rest.slice(0, end).trimEnd());
     rest = rest.slice(end).trimStart();
   }
