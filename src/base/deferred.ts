@@ -12,8 +12,7 @@ export interface Deferred<T> {
 }
 
 /**
- * Makes a {@link Deferred}. With `timeoutMs` it rejects with what `onTimeout` returns unless settled before; the timer
- * does not keep the process alive by itself.
+ * Makes a {@link Deferred}. With `timeoutMs` it rejects with what `onTimeout` returns unless settled before.
  */
 export function makeDeferred<T>(timeoutMs?: number, onTimeout?: () => Error): Deferred<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();

@@ -194,6 +194,19 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
   }
 
   /**
+   * Sees to it that fragments can be matched (`nw_frag`), as the handshake asked for: any other client's SET_CONFIG may have
+   * reset it, and then later fragments would pass port rules.
+   * @returns true when it had to be set again.
+   * @throws OpenFlowError `OFP_FRAGMENT_MODE` when the switch does not take it.
+   */
+  async ensureFragmentMode(): Promise<boolean> {
+    if ((await this.switchConfig()).flags === WANTED_CONFIG.flags) return false;
+    await this.#command(OFPT.SET_CONFIG, encodeSwitchConfig(WANTED_CONFIG));
+    checkFragmentMode(await this.switchConfig());
+    return true;
+  }
+
+  /**
    * Applies messages (flow_mods, group_mods; complete, whatever their xid) in one bundle of two phases, all or none (see
    * `bundle-commit.ts`). Bundles of a connection run one after another. No messages are committed without traffic.
    * @throws ConnectionError when the connection goes (`details.outcomeUnknown` tells whether COMMIT was under way);
@@ -230,12 +243,7 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
       this.#command(OFPT.SET_ASYNC, encodeSetAsync()),
     ]);
     this.#features = decodeFeatures(features);
-    if (config.flags !== WANTED_CONFIG.flags) {
-      throw new OpenFlowError(
-        `switch did not take fragment mode nx-match: flags are ${config.flags}, wanted ${WANTED_CONFIG.flags}`,
-        { code: 'OFP_FRAGMENT_MODE', op: 'openflow.handshake', retryable: true },
-      );
-    }
+    checkFragmentMode(config);
   }
 
   /** Sends a message that has no reply, and a barrier after it: an error to it comes first. */
@@ -330,4 +338,12 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
       endpoint: this.#vconn.endpoint,
     });
   }
+}
+
+function checkFragmentMode({ flags }: SwitchConfig): void {
+  if (flags === WANTED_CONFIG.flags) return;
+  throw new OpenFlowError(
+    `switch did not take fragment mode nx-match: flags are ${flags}, wanted ${WANTED_CONFIG.flags}`,
+    { code: 'OFP_FRAGMENT_MODE', op: 'openflow.handshake', retryable: true },
+  );
 }

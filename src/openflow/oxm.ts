@@ -39,9 +39,13 @@ export function isPort(port: number): boolean {
   );
 }
 
-/** True when `value` is a whole number from 0 on that fits into the field. */
+/** True when `value` is one that the field may have: a whole number from 0 on of its bits, and a port where it is one. */
 export function fits(field: OxmField, value: OxmValue): boolean {
-  if (field.kind === 'port' && !isPort(Number(value))) return false;
+  return fitsBits(field, value) && (field.kind !== 'port' || isPort(Number(value)));
+}
+
+/** True when `value` is a whole number from 0 on of the field's bits, as a mask must be. */
+function fitsBits(field: OxmField, value: OxmValue): boolean {
   if (typeof value === 'number') {
     return Number.isSafeInteger(value) && value >= 0 && value <= (ONES[field.bits] ?? Infinity);
   }
@@ -82,7 +86,7 @@ export function checkedMask(
     );
   }
   if (mask === undefined) return undefined;
-  if (!isAllOnes(field, mask) && !fits(field, mask)) {
+  if (!fitsBits(field, mask)) {
     refuse(prefix, 'RANGE', field, `mask ${mask} is not a number of ${field.bits} bits`);
   }
   if (exceedsMask(value, mask)) {

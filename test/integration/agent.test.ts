@@ -239,6 +239,13 @@ void t.test(
     t.equal(after.length, flows.length + 1, 'the foreign flow is still there');
     t.equal(await agent.metric('dpu_agent_flows', 'state="foreign"'), 1);
 
+    // In the default mode even first fragments would slip past port rules.
+    await ovs.ofctl('-O', 'OpenFlow13', 'set-frags', socket, 'normal');
+    agent.agent.reconciler.audit();
+    await until('fragment mode', async () =>
+      (await ovs.ofctl('-O', 'OpenFlow13', 'get-frags', socket)).includes('nx-match'),
+    );
+
     await ovs.vsctl('set', 'interface', 'vtep0', 'options:key=42');
     await until(
       'tunnel options',

@@ -199,6 +199,13 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     let scope;
     let mirror = known;
     if (mirror === undefined || auditing) {
+      if (await connection.ensureFragmentMode()) {
+        this.#options.observer.driftRepaired(1);
+        this.#options.logger.warn(
+          {},
+          'somebody had reset the fragment mode of the switch, set again',
+        );
+      }
       mirror = await this.#timedAsync('dump', () => dumpMirror(connection));
       this.#mirror = mirror;
       this.#mirrorOf = connection;
