@@ -39,8 +39,8 @@ void t.test('every step of the demo holds, and --json prints one object', { skip
 });
 
 void t.test('a kept lab is taken down by its directory', { skip }, async (t) => {
-  const { status, stdout } = await demo('--keep');
-  t.equal(status, 0);
+  const { status, stdout, stderr } = await demo('--keep');
+  t.equal(status, 0, 'every step held', { stdout, stderr });
   const dir = /--down (\S+)/.exec(stdout)?.[1] ?? '';
   const suffix = dir.slice(dir.lastIndexOf('-'));
   t.match(await run('ip', ['netns', 'list']), `dpu1${suffix}`);
