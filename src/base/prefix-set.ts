@@ -19,22 +19,19 @@ export function subtractPrefixes(
   included: readonly IpPrefix[],
   excluded: readonly IpPrefix[],
 ): IpPrefix[] {
-  return excluded.reduce<IpPrefix[]>(
-    (left, hole) => left.flatMap((prefix) => without(prefix, hole)),
-    [...included],
-  );
+  return included.flatMap((prefix) => without(prefix, excluded));
 }
 
-/** `prefix` without `hole`: the siblings on the way down from the one to the other. */
-function without(prefix: IpPrefix, hole: IpPrefix): IpPrefix[] {
-  if (prefixContains(hole, prefix)) return [];
-  if (!prefixContains(prefix, hole)) return [prefix];
-  const { family } = prefix;
-  const siblings: IpPrefix[] = [];
-  for (let length = prefix.length + 1; length <= hole.length; length++) {
-    const bit = 1n << BigInt(WIDTH[family] - length);
-    const kept = (hole.value >> BigInt(WIDTH[family] - length)) << BigInt(WIDTH[family] - length);
-    siblings.push({ family, length, value: kept ^ bit });
-  }
-  return siblings;
+/** `prefix` without `holes`: halved until each half is either whole or gone. */
+function without(prefix: IpPrefix, holes: readonly IpPrefix[]): IpPrefix[] {
+  if (holes.some((hole) => prefixContains(hole, prefix))) return [];
+  const inside = holes.filter((hole) => prefixContains(prefix, hole));
+  if (inside.length === 0) return [prefix];
+  const { family, value } = prefix;
+  const length = prefix.length + 1;
+  const upper = value | (1n << BigInt(WIDTH[family] - length));
+  return [
+    ...without({ family, length, value }, inside),
+    ...without({ family, length, value: upper }, inside),
+  ];
 }

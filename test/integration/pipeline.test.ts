@@ -1,4 +1,5 @@
 // What the compiled pipeline does with packets, by ofproto/trace and packet-out on a real Open vSwitch.
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { DROP_REASONS } from '../../src/agent/flow/drop-reason.ts';
@@ -333,3 +334,70 @@ t.test('each drop is counted under its name, and a rule counts what it decided',
     );
   }
 });
+
+t.test(
+  'conjunctions decide as the product of their lists would, also where rules share clauses',
+  async (t) => {
+    const staged = await stage(t);
+    if (staged === undefined) return;
+    const { ovs, agent } = staged;
+    const sources = [A1.ip, '10.1.0.50', '10.1.0.51'];
+    const deny = (name: string, dstIPs: string[], dstPorts: (number | string)[]): string =>
+      ruleFile(name, {
+        direction: 'Egress',
+        match: { srcIPs: sources, dstIPs, protocol: 'TCP', dstPorts },
+        action: 'deny',
+      });
+    const first = deny('first', [A2.ip, '10.1.0.60', '10.1.0.61'], [80, '90-93']);
+    const second = deny('second', [FAR.ip, '10.1.0.70', '10.1.0.71'], [80, 100]);
+    const probe = (dst: { mac: string; ip: string }, port: number): Promise<string[]> =>
+      outcome(
+        ovs,
+        `${from(A1)},dl_dst=${dst.mac},tcp,nw_src=${A1.ip},nw_dst=${dst.ip},tp_src=5000,tp_dst=${port}`,
+      );
+    const verdicts = async (): Promise<Record<string, string>> => {
+      const result: Record<string, string> = {};
+      for (const [name, dst] of [
+        ['A2', A2],
+        ['FAR', FAR],
+      ] as const) {
+        for (const port of [80, 81, 90, 93, 94, 100])
+          result[`${name}:${port}`] = (await probe(dst, port)).join();
+      }
+      return result;
+    };
+    const a2 = (open: string[]): Record<string, string> =>
+      Object.fromEntries(
+        [80, 81, 90, 93, 94, 100].map((port) => [
+          `A2:${port}`,
+          open.includes(String(port)) ? '12' : 'drop',
+        ]),
+      );
+    const far = (open: string[]): Record<string, string> =>
+      Object.fromEntries(
+        [80, 81, 90, 93, 94, 100].map((port) => [
+          `FAR:${port}`,
+          open.includes(String(port)) ? '65000' : 'drop',
+        ]),
+      );
+    const every = ['80', '81', '90', '93', '94', '100'];
+
+    await agent.writeRule('first.yaml', first);
+    await agent.writeRule('second.yaml', second);
+    for (const name of ['first', 'second']) await agent.rule(name, ({ programmed }) => programmed);
+    t.strictSame(await verdicts(), {
+      ...a2(['81', '94', '100']),
+      ...far(['81', '90', '93', '94']),
+    });
+    const inB = `${from(B1)},dl_dst=${A2.mac},tcp,nw_src=${B1.ip},nw_dst=${A2.ip},tp_dst=80`;
+    t.strictSame(await outcome(ovs, inB), ['drop'], 'another VNI: unknown unicast as before');
+    await rm(join(agent.rulesDir, 'first.yaml'));
+    await until(
+      'first is gone',
+      async () =>
+        !(await agent.json<{ name: string }[]>('/rules')).some(({ name }) => name === 'first'),
+    );
+    await agent.rule('second', ({ programmed }) => programmed);
+    t.strictSame(await verdicts(), { ...a2(every), ...far(['81', '90', '93', '94']) });
+  },
+);

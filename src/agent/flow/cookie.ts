@@ -28,6 +28,7 @@ export const COOKIE_CATEGORY = {
   network: 4n,
   endpoint: 5n,
   rule: 6n,
+  shared: 7n,
 } as const;
 
 /** Name of a category. */

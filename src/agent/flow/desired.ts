@@ -7,6 +7,7 @@ import type { DpuRule } from '../../api/dpu-rule.ts';
 import type { EncodedFlow } from '../../openflow/flow.ts';
 import type { EncodedGroup } from '../../openflow/group-mod.ts';
 import type { EntryVerdict, Snapshot } from './model.ts';
+import { clauseFlow, type Clause } from './conjunction.ts';
 import { compileRule, type CompiledEntry } from './rule-flows.ts';
 import { defaultActionName, RuleIds, ruleEntryName } from './rule-id.ts';
 import { pipelineUnits, type UnitOutput } from './units.ts';
@@ -16,6 +17,12 @@ export interface DesiredFlow {
   readonly flow: EncodedFlow;
   /** Unit name, or the key of a rule entry (`DPURule/...`). */
   readonly owner: string;
+}
+
+/** What a unit or an entry says about a key. */
+interface Claim extends DesiredFlow {
+  /** Set for a clause of a conjunction: all clauses of a key are in force together, in one flow. */
+  readonly clause?: Clause;
 }
 
 /** What an update changed. */
@@ -46,7 +53,9 @@ export class DesiredState {
   readonly #ids = new RuleIds();
   readonly #defaultNames = new Set<string>();
   /** Key -> claims, the winner first. Nearly always one. */
-  readonly #claims = new Map<string, DesiredFlow[]>();
+  readonly #claims = new Map<string, Claim[]>();
+  /** Key -> the flow of clauses that several entries share. */
+  readonly #shared = new Map<string, DesiredFlow>();
   readonly #groups = new Map<number, EncodedGroup>();
   readonly #dirtyFlows = new Set<string>();
   readonly #dirtyGroups = new Set<number>();
@@ -64,12 +73,15 @@ export class DesiredState {
 
   /** The flow that stands at a key; undefined when none should. */
   flow(key: string): DesiredFlow | undefined {
-    return this.#claims.get(key)?.[0];
+    return this.#shared.get(key) ?? this.#claims.get(key)?.[0];
   }
 
   /** Every flow that should be in the switch, with its key. */
   *flows(): IterableIterator<readonly [string, DesiredFlow]> {
-    for (const [key, [winner]] of this.#claims) if (winner !== undefined) yield [key, winner];
+    for (const [key, [winner]] of this.#claims) {
+      const flow = this.#shared.get(key) ?? winner;
+      if (flow !== undefined) yield [key, flow];
+    }
   }
 
   /** The group with an id; undefined when none should be. */
@@ -187,27 +199,53 @@ export class DesiredState {
   }
 
   #replaceEntries(old: readonly CompiledEntry[], next: readonly CompiledEntry[]): void {
-    for (const entry of old) this.#replaceClaims(entry.key, entry.flows, []);
-    for (const entry of next) this.#replaceClaims(entry.key, [], entry.flows);
+    for (const { key, flows, clauses } of old) {
+      for (const flow of flows) this.#unclaim(key, flow.key);
+      for (const { flow } of clauses) this.#unclaim(key, flow.key);
+    }
+    for (const { key, flows, clauses } of next) {
+      for (const flow of flows) this.#claim({ flow, owner: key });
+      for (const clause of clauses) this.#claim({ flow: clause.flow, owner: key, clause });
+    }
   }
 
   #replaceClaims(owner: string, old: readonly EncodedFlow[], next: readonly EncodedFlow[]): void {
-    for (const flow of old) {
-      const claims = this.#claims.get(flow.key)?.filter((claim) => claim.owner !== owner) ?? [];
-      if (claims.length === 0) this.#claims.delete(flow.key);
-      else this.#claims.set(flow.key, claims);
-      this.#dirtyFlows.add(flow.key);
+    for (const flow of old) this.#unclaim(owner, flow.key);
+    for (const flow of next) this.#claim({ flow, owner });
+  }
+
+  #unclaim(owner: string, key: string): void {
+    const claims = this.#claims.get(key)?.filter((claim) => claim.owner !== owner) ?? [];
+    if (claims.length === 0) this.#claims.delete(key);
+    else this.#claims.set(key, claims);
+    this.#touch(key);
+  }
+
+  #claim(claim: Claim): void {
+    const { key } = claim.flow;
+    const claims = this.#claims.get(key);
+    if (claims === undefined) this.#claims.set(key, [claim]);
+    else if (!claims.some(({ owner }) => owner === claim.owner)) {
+      claims.push(claim);
+      claims.sort((a, b) => (a.owner < b.owner ? -1 : 1));
     }
-    for (const flow of next) {
-      const claim = { flow, owner };
-      const claims = this.#claims.get(flow.key);
-      if (claims === undefined) this.#claims.set(flow.key, [claim]);
-      else if (!claims.some((other) => other.owner === owner)) {
-        claims.push(claim);
-        claims.sort((a, b) => (a.owner < b.owner ? -1 : 1));
-      }
-      this.#dirtyFlows.add(flow.key);
+    this.#touch(key);
+  }
+
+  /** Notes that a key changed, and makes the flow that its clauses share. */
+  #touch(key: string): void {
+    this.#dirtyFlows.add(key);
+    const clauses = this.#claims.get(key)?.flatMap(({ clause }) => clause ?? []) ?? [];
+    const [first] = clauses;
+    if (first === undefined || clauses.length === 1) {
+      this.#shared.delete(key);
+      return;
     }
+    const flow = clauseFlow(
+      first.place,
+      clauses.map(({ action }) => action),
+    );
+    this.#shared.set(key, { flow, owner: 'shared' });
   }
 
   #replaceGroups(old: readonly EncodedGroup[], next: readonly EncodedGroup[]): void {

@@ -4,12 +4,14 @@
 import { TIERS, type DpuRule, type RuleEntry } from '../../api/dpu-rule.ts';
 import { encodeFlow, type EncodedFlow } from '../../openflow/flow.ts';
 import { OpenFlowError } from '../../openflow/errors.ts';
+import type { Instructions } from '../../openflow/instruction.ts';
 import type { Match, MatchField } from '../../openflow/match.ts';
 import { makeCookie } from './cookie.ts';
 import type { EntryVerdict } from './model.ts';
+import { conjunctionPays, makeClauses, type Clause } from './conjunction.ts';
 import { matchVni, VERDICT_REGISTER } from './registers.ts';
 import { registerId, ruleEntryName } from './rule-id.ts';
-import { ruleAlternatives, UnsupportedMatch, type RuleAlternative } from './rule-match.ts';
+import { ruleDimensions, UnsupportedMatch, type RuleDimensions } from './rule-match.ts';
 import { EGRESS_CHAIN, INGRESS_CHAIN, type TierChain } from './tables/tiers.ts';
 
 /** Why an entry is not accepted: a reason of api.md and a sentence. */
@@ -28,7 +30,15 @@ export interface CompiledEntry {
   readonly cookie: bigint;
   /** Set when the entry is not accepted. */
   readonly refusal?: Refusal;
+  /** Flows that are this entry's alone. */
   readonly flows: readonly EncodedFlow[];
+  /** Clauses of its conjunctions, whose flows others may share. */
+  readonly clauses: readonly Clause[];
+}
+
+interface EntryFlows {
+  readonly flows: EncodedFlow[];
+  readonly clauses: Clause[];
 }
 
 /** Order of actions at equal priority: what is more cautious wins. */
@@ -56,8 +66,8 @@ export function compileRule(
     const base = { namespace, name, rule: entry.name, key, cookie: makeCookie('rule', id) };
     const result = compileEntry(object, entry, verdicts[index] ?? {}, id);
     return 'reason' in result
-      ? { ...base, refusal: result, flows: [] }
-      : { ...base, flows: result };
+      ? { ...base, refusal: result, flows: [], clauses: [] }
+      : { ...base, ...result };
   });
 }
 
@@ -67,11 +77,11 @@ function compileEntry(
   entry: RuleEntry,
   verdict: EntryVerdict,
   id: bigint,
-): readonly EncodedFlow[] | Refusal {
+): EntryFlows | Refusal {
   if (verdict.vni === undefined) {
     return { reason: verdict.reason ?? 'Invalid', message: verdict.message ?? 'no VNI' };
   }
-  if (object.spec.enforcement === 'Suspended') return [];
+  if (object.spec.enforcement === 'Suspended') return { flows: [], clauses: [] };
   const unsupported = unsupportedField(object, entry);
   if (unsupported !== undefined) {
     return { reason: 'Unsupported', message: `${unsupported} is not available in this release` };
@@ -80,60 +90,86 @@ function compileEntry(
     const message = 'action: pass needs a next tier, and baseline is the last one';
     return { reason: 'Invalid', message };
   }
-  const alternatives = ruleAlternatives(entry.match);
-  if (alternatives instanceof UnsupportedMatch) {
-    return { reason: 'Unsupported', message: `${alternatives.field}: ${alternatives.why}` };
+  const families = ruleDimensions(entry.match);
+  if (families instanceof UnsupportedMatch) {
+    return { reason: 'Unsupported', message: `${families.field}: ${families.why}` };
   }
-  if (alternatives.length === 0) {
-    const message = 'match: no packet can match, since its parts name different address families';
+  if (families.length === 0) {
+    const message = 'match: no packet can match, since its parts contradict each other';
     return { reason: 'Invalid', message };
   }
-  const network = matchVni(verdict.vni);
+  const all: EntryFlows = { flows: [], clauses: [] };
   try {
-    return chainsOf(entry).flatMap((chain) =>
-      chainFlows(chain, object, entry, network, id, alternatives),
-    );
+    for (const chain of chainsOf(entry)) {
+      const rank = { chain, object, entry, network: matchVni(verdict.vni), id };
+      for (const family of families) addFamily(all, rank, family);
+      if (entry.action !== 'pass') all.flows.push(verdictFlow(rank));
+    }
   } catch (error) {
     // The encoder refuses what the switch would widen or misread: one entry must not hold back the others.
     if (!(error instanceof OpenFlowError)) throw error;
     return { reason: 'Invalid', message: `${error.code}: ${error.message}` };
   }
+  return { flows: unique(all.flows), clauses: all.clauses };
 }
 
-/** The flows of one entry in one direction: its matches, each once, and the verdict. */
-function chainFlows(
-  chain: TierChain,
-  object: DpuRule,
-  entry: RuleEntry,
-  network: MatchField,
-  id: bigint,
-  alternatives: readonly RuleAlternative[],
-): EncodedFlow[] {
-  const tier = TIERS.indexOf(object.spec.tier);
-  const table = chain.tiers[tier];
-  if (table === undefined) return [];
-  const cookie = makeCookie('rule', id);
+/** One entry in one direction. */
+interface RankedEntry {
+  readonly chain: TierChain;
+  readonly object: DpuRule;
+  readonly entry: RuleEntry;
+  readonly network: MatchField;
+  /** 40 bits. */
+  readonly id: bigint;
+}
+
+/** Adds the flows of one address family: plain ones, or a conjunction where that is fewer. */
+function addFamily(all: EntryFlows, rank: RankedEntry, dimensions: RuleDimensions): void {
+  const { chain, object, entry, network, id } = rank;
+  const table = chain.tiers[TIERS.indexOf(object.spec.tier)];
+  if (table === undefined) return;
   const priority = rankOf(entry.priority ?? object.spec.priority, entry.action);
-  const instructions = decision(chain, tier, entry.action, registerId(id));
-  const flows = new Map<string, EncodedFlow>();
-  const add = (match: Match): void => {
-    const flow = encodeFlow({
-      tableId: table.id,
-      priority,
-      cookie,
-      match: [network, ...match],
-      instructions,
-    });
-    flows.set(flow.key, flow);
+  const instructions = decision(rank);
+  const cookie = makeCookie('rule', id);
+  const common = [network, ...dimensions.common];
+  const { sources, destinations } = dimensions;
+  const transports = transportsOf(dimensions, entry.action);
+  const add = (at: number, match: Match): void => {
+    all.flows.push(encodeFlow({ tableId: table.id, priority: at, cookie, match, instructions }));
   };
-  for (const { match, fragmentMatch } of alternatives) {
-    add(match);
-    // Safe: the first fragment is judged by its port, and nothing reassembles without it.
-    if (entry.action === 'allow' && fragmentMatch !== undefined) add(fragmentMatch);
+  if (conjunctionPays([sources.length, destinations.length, transports.length])) {
+    // One below the rank: a plain flow of the same match and priority would replace the clause.
+    const place = { tableId: table.id, priority: priority - 1 };
+    const conjId = registerId(id);
+    all.clauses.push(...makeClauses(place, conjId, common, [sources, destinations, transports]));
+    add(place.priority, [network, { field: 'conjId', value: conjId }]);
+    return;
   }
-  const matches = [...flows.values()];
-  if (entry.action === 'pass') return matches;
-  return [...matches, verdictFlow(chain, network, entry.action, cookie, registerId(id))];
+  for (const source of sources) {
+    for (const destination of destinations) {
+      for (const transport of transports) {
+        add(priority, [...common, ...source, ...destination, ...transport]);
+      }
+    }
+  }
+}
+
+/** The choices of ports; for an allow those of later fragments too: the first one is judged by its port. */
+function transportsOf({ transports }: RuleDimensions, action: RuleEntry['action']): Match[] {
+  const matches = transports.map(({ match }) => match);
+  if (action !== 'allow') return matches;
+  const fragments = new Map<string, Match>();
+  for (const { fragmentMatch } of transports) {
+    if (fragmentMatch !== undefined) {
+      fragments.set(fragmentMatch.map(({ value }) => String(value)).join(), fragmentMatch);
+    }
+  }
+  return [...matches, ...fragments.values()];
+}
+
+/** Each key once: both families of a rule end in one conjunction flow. */
+function unique(flows: readonly EncodedFlow[]): EncodedFlow[] {
+  return [...new Map(flows.map((flow) => [flow.key, flow])).values()];
 }
 
 /** The first field of a rule that this release accepts but does not act on; undefined when there is none. */
@@ -161,30 +197,24 @@ function chainsOf(entry: RuleEntry): TierChain[] {
 }
 
 /** What a matching packet does in the tier's table. */
-function decision(chain: TierChain, tier: number, action: RuleEntry['action'], id: number) {
-  if (action === 'pass') {
-    return { gotoTable: (chain.tiers[tier + 1] ?? chain.verdict).id };
+function decision({ chain, object, entry, id }: RankedEntry): Instructions {
+  if (entry.action === 'pass') {
+    return { gotoTable: (chain.tiers[TIERS.indexOf(object.spec.tier) + 1] ?? chain.verdict).id };
   }
+  const register = VERDICT_REGISTER[chain.direction];
   return {
-    applyActions: [
-      { type: 'setField', field: VERDICT_REGISTER[chain.direction], value: id } as const,
-    ],
+    applyActions: [{ type: 'setField', field: register, value: registerId(id) }],
     gotoTable: chain.verdict.id,
   };
 }
 
-function verdictFlow(
-  chain: TierChain,
-  network: MatchField,
-  action: RuleEntry['action'],
-  cookie: bigint,
-  id: number,
-): EncodedFlow {
+/** Where the decision is carried out, and counted. */
+function verdictFlow({ chain, entry, network, id }: RankedEntry): EncodedFlow {
   return encodeFlow({
     tableId: chain.verdict.id,
     priority: VERDICT_PRIORITY,
-    cookie,
-    match: [network, { field: VERDICT_REGISTER[chain.direction], value: id }],
-    instructions: action === 'allow' ? { gotoTable: chain.allowed.id } : {},
+    cookie: makeCookie('rule', id),
+    match: [network, { field: VERDICT_REGISTER[chain.direction], value: registerId(id) }],
+    instructions: entry.action === 'allow' ? { gotoTable: chain.allowed.id } : {},
   });
 }

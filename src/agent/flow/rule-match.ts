@@ -1,6 +1,6 @@
 /**
- * The match of a DPURule entry as OpenFlow matches: one entry becomes a product of alternatives (address families, source
- * and destination prefixes, protocols, port ranges). Every alternative carries its prerequisites.
+ * The match of a DPURule entry in OpenFlow's fields: by address family, the fields that are common, and the choices of
+ * source, destination and ports. `rule-flows.ts` makes plain flows or a conjunction of them.
  */
 import {
   parseMac,
@@ -18,11 +18,22 @@ import type { Match, MatchField } from '../../openflow/match.ts';
 import { ETH_TYPE, ethType, IP_PROTO } from './flow-list.ts';
 import { maskedPorts } from './port-range.ts';
 
-/** One OpenFlow match of a rule. */
-export interface RuleAlternative {
+/** One choice of protocol and ports. */
+export interface TransportChoice {
   readonly match: Match;
-  /** The same match for later fragments, which carry no ports; only where the match has ports and an IP protocol. */
+  /** The same for later fragments, which carry no ports; only where the match has ports. */
   readonly fragmentMatch?: Match;
+}
+
+/**
+ * The match of a rule for one address family: a packet matches when it has all common fields and one choice of each
+ * dimension. The choice "anything" is an empty match.
+ */
+export interface RuleDimensions {
+  readonly common: Match;
+  readonly sources: readonly Match[];
+  readonly destinations: readonly Match[];
+  readonly transports: readonly TransportChoice[];
 }
 
 /** A match that this release cannot express: the field that is in the way, and why. */
@@ -35,8 +46,8 @@ export class UnsupportedMatch {
   }
 }
 
-/** Most flows that one entry of a rule may become per direction. */
-export const ALTERNATIVES_MAX = 4096;
+/** Most choices of one entry, over all dimensions: about as many flows does it become, per direction and protocol. */
+export const CHOICES_MAX = 4096;
 
 const PORT_FIELDS: ReadonlyMap<
   number,
@@ -56,8 +67,8 @@ const TCP_FLAGS: ReadonlyMap<string, number> = new Map(
 const FRAGMENT_LATER: MatchField = { field: 'ipFrag', value: 3, mask: 3 };
 const FRAGMENT_NOT_LATER: MatchField = { field: 'ipFrag', value: 0, mask: 2 };
 
-/** All alternatives of a match; an {@link UnsupportedMatch} when it cannot be expressed. */
-export function ruleAlternatives(match: RuleMatch): RuleAlternative[] | UnsupportedMatch {
+/** A match by address family; an {@link UnsupportedMatch} when it cannot be expressed, nothing when no packet can match. */
+export function ruleDimensions(match: RuleMatch): RuleDimensions[] | UnsupportedMatch {
   for (const field of ['srcGroup', 'dstGroup', 'dstPortName'] as const) {
     if (match[field] !== undefined) {
       return new UnsupportedMatch(`match.${field}`, 'not available in this release');
@@ -74,75 +85,66 @@ export function ruleAlternatives(match: RuleMatch): RuleAlternative[] | Unsuppor
   const destinations = prefixesOf(match.dstIP, match.dstIPs, match.notDstIPs);
   const sourcePorts = portsOf(match.srcPort, match.srcPorts);
   const destinationPorts = portsOf(match.dstPort, match.dstPorts);
-  const fixed = fixedFields(match);
-
-  const alternatives: RuleAlternative[] = [];
-  for (const family of familiesOf(match, protocols, sources, destinations)) {
-    for (const source of ofFamily(sources, family)) {
-      for (const destination of ofFamily(destinations, family)) {
-        for (const protocol of ofProtocolFamily(protocols, family)) {
-          const addresses: MatchField[] = [
-            ...fixed.ethernet,
-            ...(family === undefined
-              ? []
-              : [ethType(family === 4 ? ETH_TYPE.ipv4 : ETH_TYPE.ipv6)]),
-            ...addressField(family === 6 ? 'ipv6Src' : 'ipv4Src', source),
-            ...addressField(family === 6 ? 'ipv6Dst' : 'ipv4Dst', destination),
-            ...fixed.ip,
-            ...(protocol === undefined ? [] : [{ field: 'ipProto', value: protocol } as const]),
-          ];
-          const room = ALTERNATIVES_MAX - alternatives.length;
-          const some = withPorts(
-            addresses,
-            protocol,
-            sourcePorts,
-            destinationPorts,
-            fixed.transport,
-          );
-          if (some.length > room) {
-            return new UnsupportedMatch(
-              'match',
-              `becomes more than ${ALTERNATIVES_MAX} flows; use fewer or shorter lists`,
-            );
-          }
-          alternatives.push(...some);
-        }
-      }
-    }
+  const portPairs = (sourcePorts?.length ?? 1) * (destinationPorts?.length ?? 1);
+  const choices = (sources?.length ?? 1) + (destinations?.length ?? 1) + portPairs;
+  if (choices > CHOICES_MAX) {
+    const why = `has ${choices} choices of addresses and ports, more than ${CHOICES_MAX}; use fewer or shorter lists`;
+    return new UnsupportedMatch('match', why);
   }
-  return alternatives;
+  const fixed = fixedFields(match);
+  return familiesOf(match, protocols, sources, destinations)
+    .map((family) => ({
+      common: [
+        ...fixed.ethernet,
+        ...(family === undefined ? [] : [ethType(family === 4 ? ETH_TYPE.ipv4 : ETH_TYPE.ipv6)]),
+        ...fixed.ip,
+      ],
+      sources: ofFamily(sources, family).map((prefix) =>
+        addressField(family === 6 ? 'ipv6Src' : 'ipv4Src', prefix),
+      ),
+      destinations: ofFamily(destinations, family).map((prefix) =>
+        addressField(family === 6 ? 'ipv6Dst' : 'ipv4Dst', prefix),
+      ),
+      transports: ofProtocolFamily(protocols, family).flatMap((protocol) =>
+        transportChoices(protocol, sourcePorts, destinationPorts, fixed.transport),
+      ),
+    }))
+    .filter(
+      ({ sources: some, destinations: others, transports }) =>
+        some.length > 0 && others.length > 0 && transports.length > 0,
+    );
 }
 
-/** The alternatives of one (addresses, protocol) pair. */
-function withPorts(
-  addresses: Match,
+/** The choices of ports for one protocol. */
+function transportChoices(
   protocol: number | undefined,
   sourcePorts: readonly PortMatch[] | undefined,
   destinationPorts: readonly PortMatch[] | undefined,
-  transport: readonly MatchField[],
-): RuleAlternative[] {
+  fixed: readonly MatchField[],
+): TransportChoice[] {
+  const ipProto: Match = protocol === undefined ? [] : [{ field: 'ipProto', value: protocol }];
   const fields = protocol === undefined ? undefined : PORT_FIELDS.get(protocol);
   if (fields === undefined || (sourcePorts === undefined && destinationPorts === undefined)) {
-    return [{ match: [...addresses, ...transport] }];
+    return [{ match: [...ipProto, ...fixed] }];
   }
-  const alternatives: RuleAlternative[] = [];
+  const choices: TransportChoice[] = [];
   for (const source of sourcePorts ?? [undefined]) {
     for (const destination of destinationPorts ?? [undefined]) {
       const zero = source?.coversZero === true || destination?.coversZero === true;
-      alternatives.push({
+      choices.push({
         match: [
-          ...addresses,
+          ...ipProto,
           // A later fragment carries no ports and reads as port 0.
           ...(zero ? [FRAGMENT_NOT_LATER] : []),
           ...portField(fields.source, source),
           ...portField(fields.destination, destination),
-          ...transport,
+          ...fixed,
         ],
-        fragmentMatch: [...addresses, FRAGMENT_LATER],
+        fragmentMatch: [...ipProto, FRAGMENT_LATER],
       });
     }
   }
-  return alternatives;
+  return choices;
 }
 
 interface PortMatch {

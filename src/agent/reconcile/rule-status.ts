@@ -2,6 +2,7 @@
  * The state of each rule entry: accepted or not, in the switch or not, and why. Derived from the desired state, the mirror
  * and the refusals; nothing is remembered here.
  */
+import { sameActions } from '../../openflow/flow.ts';
 import type { DesiredState } from '../flow/desired.ts';
 import type { ActualState } from '../flow/diff.ts';
 import type { CompiledEntry } from '../flow/rule-flows.ts';
@@ -74,12 +75,14 @@ export function ruleStatus(entry: CompiledEntry, context: RuleStatusContext): Ru
       0,
     );
   }
+  const keys = [...entry.flows, ...entry.clauses.map(({ flow }) => flow)].map(({ key }) => key);
   let installed = 0;
   let refusal: string | undefined;
-  for (const flow of entry.flows) {
-    refusal ??= context.refused.get(flow.key);
-    const have = actual.flow(flow.key);
-    if (have !== undefined && have.cookie === flow.cookie) installed++;
+  for (const key of keys) {
+    refusal ??= context.refused.get(key);
+    const want = context.desired.flow(key);
+    const have = actual.flow(key);
+    if (want !== undefined && have !== undefined && sameActions(want.flow, have)) installed++;
   }
   if (refusal !== undefined) return row(true, false, 'SwitchRefused', refusal, installed);
   const winner = context.desired.shadowedBy(entry);
@@ -92,12 +95,12 @@ export function ruleStatus(entry: CompiledEntry, context: RuleStatusContext): Ru
       installed,
     );
   }
-  if (installed < entry.flows.length) {
+  if (installed < keys.length) {
     return row(
       true,
       false,
       'Pending',
-      `${installed} of ${entry.flows.length} flows in the switch`,
+      `${installed} of ${keys.length} flows in the switch`,
       installed,
     );
   }

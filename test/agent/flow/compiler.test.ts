@@ -258,18 +258,83 @@ void t.test('what this release cannot do is refused by name and programs nothing
   }
 });
 
-void t.test(
-  'a product of lists that would become too many flows is refused, not installed in part',
+t.test(
+  'lists in several dimensions become a conjunction: a sum of flows, not a product',
   async (t) => {
-    const addresses = (third: number): string[] =>
-      Array.from({ length: 80 }, (_, i) => `10.${third}.0.${i}`);
+    const many = (third: number): string[] =>
+      Array.from({ length: 100 }, (_, i) => `10.${third}.0.${i}`);
+    const ranges = Array.from({ length: 10 }, (_, i) => `${1000 + 100 * i}-${1049 + 100 * i}`);
+    const match = { srcIPs: many(1), dstIPs: many(2), protocol: 'TCP', dstPorts: ranges };
     const object = rule('r', {
-      rules: [{ vni: 1000, match: { srcIPs: addresses(1), dstIPs: addresses(2) }, action: 'deny' }],
+      rules: [{ vni: 1000, direction: 'Egress', match, action: 'deny' }],
     });
-    const [entry] = [...compile(labSnapshot([allowedIn(object, 1000)])).entries()];
-    t.match(entry?.refusal?.message, /more than 4096 flows/);
+    const desired = compile(labSnapshot([allowedIn(object, 1000)]));
+    const [entry] = [...desired.entries()];
+    const count = (entry?.flows.length ?? 0) + (entry?.clauses.length ?? 0);
+    t.ok(
+      count > 200 && count < 600,
+      `100 sources x 100 destinations x 10 port ranges: ${count} flows`,
+    );
+    for (const { place, flow } of entry?.clauses ?? []) {
+      t.equal(place.priority, rankOf(500, 'deny') - 1);
+      t.match(
+        formatMatch(matchOf(flow)),
+        /^(ip|tcp),metadata=0x3e8,/,
+        'every clause has every condition',
+      );
+    }
+    const verdict = entry?.flows.find(({ tableId }) => tableId === 22);
+    t.match(
+      verdict === undefined ? '' : formatFlow(verdict),
+      /conj_id=\d+,metadata=0x3e8 actions=set_field/,
+    );
   },
 );
+
+t.test('rules that share a clause share its flow, and each can go without the other', async (t) => {
+  const spec = (dstIPs: string[]): Record<string, unknown> => ({
+    rules: [
+      {
+        vni: 1000,
+        direction: 'Egress',
+        match: { srcIPs: ['10.1.0.1', '10.1.0.2', '10.1.0.3'], dstIPs },
+        action: 'deny',
+      },
+    ],
+  });
+  const one = allowedIn(rule('one', spec(['10.2.0.1', '10.2.0.2', '10.2.0.3'])), 1000);
+  const two = allowedIn(rule('two', spec(['10.3.0.1', '10.3.0.2', '10.3.0.3'])), 1000);
+  const desired = compile(labSnapshot([one, two]));
+  const shared = [...desired.flows()].filter(([, { owner }]) => owner === 'shared');
+  t.equal(shared.length, 3, 'the three sources');
+  for (const [, { flow }] of shared) {
+    t.match(
+      formatInstructions(instructionsOf(flow)),
+      /^conjunction\(\d+,1\/2\),conjunction\(\d+,1\/2\)$/,
+    );
+  }
+  for (const entry of desired.entries()) t.equal(desired.shadowedBy(entry), undefined);
+  desired.update(labSnapshot([two]));
+  t.strictSame(table(desired), table(compile(labSnapshot([two]))));
+});
+
+t.test('a match of too many choices is refused, whatever it is made of, and quickly', async (t) => {
+  const odd = (count: number): string[] =>
+    Array.from({ length: count }, (_, i) => `${2 * i + 1}-${2 * i + 1}`);
+  const hosts = Array.from({ length: 1000 }, (_, i) => `fd00::${i.toString(16)}:0:1`);
+  const cases: readonly Record<string, unknown>[] = [
+    { protocol: 'TCP', srcPorts: odd(200), dstPorts: odd(200) },
+    { notSrcIPs: hosts },
+  ];
+  for (const match of cases) {
+    const object = rule('r', { rules: [{ vni: 1000, match, action: 'deny' }] });
+    const [entry] = [...compile(labSnapshot([allowedIn(object, 1000)])).entries()];
+    t.match(entry?.refusal, {
+      reason: 'Unsupported',
+      message: /choices of addresses and ports, more than 4096/,
+    });
+  }
+});
 
 void t.test(
   'a rule without a right to its VNI programs nothing, and the others of the object go on',
@@ -386,6 +451,14 @@ void t.test(
               action: i % 2 === 0 ? 'deny' : 'allow',
             },
             { vni: 1000, match: { dstPort: i % 5 }, action: 'allow' },
+            {
+              vni: 1000,
+              match: {
+                srcIPs: ['10.1.0.1', '10.1.0.2', '10.1.0.3'],
+                dstIPs: ['10.2.0.1', '10.2.0.2', `10.2.1.${i}`],
+              },
+              action: 'allow',
+            },
           ],
         }),
         1000,
