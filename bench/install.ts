@@ -1,0 +1,131 @@
+/**
+ * Workload `install`: from parsed objects to a full flow table in an empty bridge, until the commit reply. The product
+ * compiles, compares and writes; the others are given finished flows, as bytes or as text.
+ */
+import { DesiredState } from '../src/agent/flow/desired.ts';
+import { diff, fullScope } from '../src/agent/flow/diff.ts';
+import type { Snapshot } from '../src/agent/flow/model.ts';
+import { FIRST_SYNC_CHUNK, writeChanges } from '../src/agent/reconcile/flow-writer.ts';
+import { Mirror } from '../src/agent/reconcile/mirror.ts';
+import { dumpMirror } from '../src/agent/reconcile/switch-dump.ts';
+import type { OpenFlowConnection } from '../src/openflow/client.ts';
+import { messagesOf, type BenchSwitch } from './bench-switch.ts';
+import { encodeWholeBundle } from './raw-switch.ts';
+import { changesBetween, desiredOf, makeRules, snapshotOf } from './rule-load.ts';
+import { ratioOf, sampleInTurn, timeOf } from './sample.ts';
+import { roundsFor, sizedWorkload, sizeText, type SizedResult } from './sized-workload.ts';
+import type { BenchContext } from './workload.ts';
+
+const FLOOR = 'floor: the same bytes, made before';
+const ONE_BUNDLE = 'dpu-agent, one bundle';
+const CHUNKED = 'dpu-agent, as at a first sync (bundles of 1,000)';
+const OFCTL_BUNDLE = 'ovs-ofctl --bundle add-flows';
+const OFCTL_PLAIN = 'ovs-ofctl add-flows';
+
+/** One first sync, from nothing but the snapshot. */
+async function firstSync(
+  connection: OpenFlowConnection,
+  snapshot: Snapshot,
+  chunkSize: number | undefined,
+): Promise<void> {
+  const desired = new DesiredState();
+  const mirror = new Mirror();
+  desired.update(snapshot);
+  const changes = diff(desired, mirror, fullScope(desired, mirror));
+  const onCommitted = mirror.apply.bind(mirror);
+  const outcome = await writeChanges(connection, changes, {
+    chunkSize,
+    onCommitted,
+    onRefused: () => {},
+  });
+  if (outcome.refused.length > 0) throw new Error(String(outcome.refused[0]?.error));
+}
+
+/**
+ * Checks that the switch holds what is desired, whoever has put it there.
+ * @throws Error when it does not: then a subject has not done the work that it is measured by.
+ */
+export async function checkInstalled(
+  connection: OpenFlowConnection,
+  desired: DesiredState,
+  subject: string,
+): Promise<void> {
+  const mirror = await dumpMirror(connection);
+  const changes = diff(desired, mirror, fullScope(desired, mirror));
+  if (changes.length > 0) {
+    throw new Error(`after ${subject} ${changes.length} flows or groups are not as desired`);
+  }
+}
+
+async function compare(
+  context: BenchContext,
+  bench: BenchSwitch,
+  flowCount: number,
+): Promise<SizedResult> {
+  const connection = await bench.connect();
+  const snapshot = snapshotOf(makeRules(flowCount));
+  const desired = desiredOf(snapshot);
+  const messages = messagesOf(changesBetween(undefined, desired));
+  const groups = Array.from(desired.groups(), (group) => group.message);
+  const bundle = encodeWholeBundle(messages);
+  const flows = Array.from(desired.flows(), ([, { flow }]) => flow);
+  const file = await bench.flowFile(`install-${flowCount}.txt`, flows);
+  const checked = new Set<string>();
+  const onEmptySwitch = (name: string, work: () => Promise<number>) => ({
+    name,
+    run: async () => {
+      const ms = await work();
+      if (!checked.has(name)) await checkInstalled(connection, desired, name);
+      checked.add(name);
+      await bench.empty();
+      return ms;
+    },
+  });
+  const ofctl = async (...options: string[]): Promise<number> => {
+    // ovs-ofctl has no way to add groups and flows at once: it finds the groups there.
+    await connection.commitBundle(groups);
+    return bench.timeOfctl(options, 'add-flows', file);
+  };
+  const subjects = [
+    onEmptySwitch(ONE_BUNDLE, () => timeOf(() => firstSync(connection, snapshot, undefined))),
+    onEmptySwitch(CHUNKED, () => timeOf(() => firstSync(connection, snapshot, FIRST_SYNC_CHUNK))),
+    onEmptySwitch(FLOOR, async () => {
+      const raw = await bench.connectRaw();
+      try {
+        return await timeOf(() => raw.commit(bundle));
+      } finally {
+        raw.close();
+      }
+    }),
+    onEmptySwitch(OFCTL_BUNDLE, () => ofctl('--bundle')),
+    onEmptySwitch(OFCTL_PLAIN, () => ofctl()),
+  ];
+  const rows = await sampleInTurn(roundsFor(context, flowCount, 9, 3), subjects);
+  const size = sizeText(flowCount);
+  return {
+    comparison: { title: `${size} into an empty bridge`, baseline: FLOOR, rows },
+    targets: [ONE_BUNDLE, CHUNKED].flatMap((subject) => [
+      {
+        what: `install ${size}, ${subject}, by the floor`,
+        bound: 'at most',
+        limit: 1.15,
+        measured: ratioOf(rows, subject, FLOOR),
+        unit: 'x',
+      },
+      {
+        what: `install ${size}, ${OFCTL_BUNDLE} by ${subject}`,
+        bound: 'at least',
+        limit: 1.7,
+        measured: ratioOf(rows, OFCTL_BUNDLE, subject),
+        unit: 'x',
+      },
+    ]),
+  };
+}
+
+/** The workload. */
+export const install = sizedWorkload(
+  'install',
+  'Rules compiled and installed into an empty bridge',
+  compare,
+);

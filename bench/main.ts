@@ -1,0 +1,101 @@
+/**
+ * `npm run bench`: measures the product beside its peers and beside what the switch itself takes, on private instances of
+ * Open vSwitch. Progress goes to standard error, results to standard output. Nothing is left behind, also after Ctrl-C.
+ */
+import { Command, InvalidArgumentError } from 'commander';
+import { change } from './change.ts';
+import { dump } from './dump.ts';
+import { install } from './install.ts';
+import { runFacts } from './machine.ts';
+import { formatResult, toJson, type WorkloadResult } from './report.ts';
+import type { BenchContext, Workload } from './workload.ts';
+
+const WORKLOADS: readonly Workload[] = [install, change, dump];
+
+class Interrupted extends Error {}
+
+/** Rejects when somebody wants the run to end. */
+function interruption(): Promise<never> {
+  return new Promise((_, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.on(signal, () => reject(new Interrupted(`interrupted by ${signal}`)));
+    }
+  });
+}
+
+async function runWorkload(
+  workload: Workload,
+  options: Pick<BenchContext, 'quick' | 'flowCounts'>,
+  interrupted: Promise<never>,
+): Promise<WorkloadResult> {
+  const { id, title } = workload;
+  const missing = await workload.missing?.();
+  if (missing !== undefined) return { id, title, skipped: missing };
+  const undos: (() => Promise<void>)[] = [];
+  const context: BenchContext = {
+    ...options,
+    say: (line) => console.error(`bench: ${id}: ${line}`),
+    defer: (undo) => void undos.unshift(undo),
+  };
+  const start = performance.now();
+  context.say(title);
+  try {
+    const measured = await Promise.race([workload.run(context), interrupted]);
+    context.say(`done after ${((performance.now() - start) / 1000).toFixed(0)} s`);
+    return { id, title, measured };
+  } catch (error) {
+    if (error instanceof Interrupted) throw error;
+    return { id, title, failed: error instanceof Error ? error.message : String(error) };
+  } finally {
+    for (const undo of undos) await undo();
+  }
+}
+
+function pick(id: string, chosen: readonly Workload[] = []): Workload[] {
+  const workload = WORKLOADS.find((one) => one.id === id);
+  if (workload !== undefined) return [...chosen, workload];
+  throw new InvalidArgumentError(`There are: ${WORKLOADS.map((one) => one.id).join(', ')}.`);
+}
+
+interface Flags {
+  readonly json?: boolean;
+  readonly quick?: boolean;
+  readonly only?: readonly Workload[];
+}
+
+async function main(): Promise<void> {
+  const flags = new Command('bench')
+    .description(
+      'Measures dpu-agent beside ovs-ofctl and beside what the switch itself takes for the same bytes.',
+    )
+    .option('--json', 'print one object on stdout, and nothing else')
+    .option('--quick', 'few rounds and the smallest size only: shows that all of it works')
+    .option(
+      '--only <name>',
+      `one workload; may be given again: ${WORKLOADS.map((one) => one.id).join(', ')}`,
+      pick,
+    )
+    .parse()
+    .opts<Flags>();
+  const quick = flags.quick === true;
+  const interrupted = interruption();
+  interrupted.catch(() => {});
+  const facts = await runFacts(quick);
+  const results: WorkloadResult[] = [];
+  for (const workload of flags.only ?? WORKLOADS) {
+    const flowCounts = quick ? [10_000] : [10_000, 100_000];
+    const result = await runWorkload(workload, { quick, flowCounts }, interrupted);
+    results.push(result);
+    if (flags.json !== true) console.log(`${formatResult(result)}\n`);
+  }
+  if (flags.json === true) console.log(JSON.stringify(toJson(facts, results)));
+  if (results.some(({ failed }) => failed !== undefined)) process.exitCode = 1;
+}
+
+main().then(
+  () => process.exit(),
+  (error: unknown) => {
+    console.error(`bench: ${error instanceof Error ? error.message : String(error)}`);
+    process.exit(error instanceof Interrupted ? 130 : 1);
+  },
+);
