@@ -9,7 +9,7 @@ import type { EncodedGroup } from '../../openflow/group-mod.ts';
 import type { EntryVerdict, Snapshot } from './model.ts';
 import { clauseFlow, type Clause } from './conjunction.ts';
 import { compileRule, type CompiledEntry } from './rule-flows.ts';
-import { defaultActionName, RuleIds, ruleEntryName } from './rule-id.ts';
+import { defaultActionName, replyName, RuleIds, ruleEntryName } from './rule-id.ts';
 import { pipelineUnits, type UnitOutput } from './units.ts';
 
 /** A flow with the unit that claims it. */
@@ -264,9 +264,13 @@ function objectName(object: DpuRule): string {
   return `${object.metadata.namespace}/${object.metadata.name}`;
 }
 
+/** Every name of an object that needs an id. */
 function entryNames(object: DpuRule): string[] {
   const { namespace, name } = object.metadata;
-  return object.spec.rules.map((entry) => ruleEntryName(namespace, name, entry.name));
+  return object.spec.rules.flatMap((entry) => {
+    const entryName = ruleEntryName(namespace, name, entry.name);
+    return entry.reverse ? [entryName, replyName(entryName)] : [entryName];
+  });
 }
 
 function sameVerdicts(a: readonly EntryVerdict[], b: readonly EntryVerdict[]): boolean {

@@ -10,9 +10,14 @@ import { makeCookie } from './cookie.ts';
 import type { EntryVerdict } from './model.ts';
 import { conjunctionPays, makeClauses, type Clause } from './conjunction.ts';
 import { matchVni, VERDICT_REGISTER } from './registers.ts';
-import { registerId, ruleEntryName } from './rule-id.ts';
-import { ruleDimensions, UnsupportedMatch, type RuleDimensions } from './rule-match.ts';
-import { EGRESS_CHAIN, INGRESS_CHAIN, type TierChain } from './tables/tiers.ts';
+import { registerId, replyName, ruleEntryName } from './rule-id.ts';
+import {
+  replyDimensions,
+  ruleDimensions,
+  UnsupportedMatch,
+  type RuleDimensions,
+} from './rule-match.ts';
+import { EGRESS_CHAIN, INGRESS_CHAIN, TIER_CHAINS, type TierChain } from './tables/tiers.ts';
 
 /** Why an entry is not accepted: a reason of api.md and a sentence. */
 export interface Refusal {
@@ -64,7 +69,8 @@ export function compileRule(
     const key = ruleEntryName(namespace, name, entry.name);
     const id = idOf(key);
     const base = { namespace, name, rule: entry.name, key, cookie: makeCookie('rule', id) };
-    const result = compileEntry(object, entry, verdicts[index] ?? {}, id);
+    const replyId = entry.reverse ? idOf(replyName(key)) : id;
+    const result = compileEntry(object, entry, verdicts[index] ?? {}, id, replyId);
     return 'reason' in result
       ? { ...base, refusal: result, flows: [], clauses: [] }
       : { ...base, ...result };
@@ -77,6 +83,7 @@ function compileEntry(
   entry: RuleEntry,
   verdict: EntryVerdict,
   id: bigint,
+  replyId: bigint,
 ): EntryFlows | Refusal {
   if (verdict.vni === undefined) {
     return { reason: verdict.reason ?? 'Invalid', message: verdict.message ?? 'no VNI' };
@@ -98,12 +105,25 @@ function compileEntry(
     const message = 'match: no packet can match, since its parts contradict each other';
     return { reason: 'Invalid', message };
   }
+  const replies = entry.reverse ? replyDimensions(entry.match) : [];
+  const forward = chainsOf(entry.direction);
+  // A reply passes an endpoint the other way round than what it answers.
+  const backward = replies.length === 0 ? [] : oppositeOf(forward);
   const all: EntryFlows = { flows: [], clauses: [] };
+  const ranked = { object, entry, network: matchVni(verdict.vni), id };
   try {
-    for (const chain of chainsOf(entry)) {
-      const rank = { chain, object, entry, network: matchVni(verdict.vni), id };
-      for (const family of families) addFamily(all, rank, family);
-      if (entry.action !== 'pass') all.flows.push(verdictFlow(rank));
+    for (const chain of forward) {
+      const place = { ...ranked, chain, conjId: registerId(id) };
+      for (const family of families) addFamily(all, place, family);
+    }
+    for (const chain of backward) {
+      const place = { ...ranked, chain, conjId: registerId(replyId) };
+      for (const family of replies) addFamily(all, place, family);
+    }
+    if (entry.action !== 'pass') {
+      for (const chain of new Set([...forward, ...backward])) {
+        all.flows.push(verdictFlow({ ...ranked, chain }));
+      }
     }
   } catch (error) {
     // The encoder refuses what the switch would widen or misread: one entry must not hold back the others.
@@ -121,11 +141,13 @@ interface RankedEntry {
   readonly network: MatchField;
   /** 40 bits. */
   readonly id: bigint;
+  /** Of conjunctions, unique in their table. */
+  readonly conjId: number;
 }
 
 /** Adds the flows of one address family: plain ones, or a conjunction where that is fewer. */
 function addFamily(all: EntryFlows, rank: RankedEntry, dimensions: RuleDimensions): void {
-  const { chain, object, entry, network, id } = rank;
+  const { chain, object, entry, network, id, conjId } = rank;
   const table = chain.tiers[TIERS.indexOf(object.spec.tier)];
   if (table === undefined) return;
   const priority = rankOf(entry.priority ?? object.spec.priority, entry.action);
@@ -140,7 +162,6 @@ function addFamily(all: EntryFlows, rank: RankedEntry, dimensions: RuleDimension
   if (conjunctionPays([sources.length, destinations.length, transports.length])) {
     // One below the rank: a plain flow of the same match and priority would replace the clause.
     const place = { tableId: table.id, priority: priority - 1 };
-    const conjId = registerId(id);
     all.clauses.push(...makeClauses(place, conjId, common, [sources, destinations, transports]));
     add(place.priority, [network, { field: 'conjId', value: conjId }]);
     return;
@@ -177,7 +198,6 @@ function unsupportedField(object: DpuRule, entry: RuleEntry): string | undefined
   if (object.spec.enforcement === 'DryRun') return 'enforcement: DryRun';
   if (Object.keys(object.spec.nodeSelector ?? {}).length > 0) return 'nodeSelector';
   if (entry.action === 'redirect' || entry.action === 'reject') return `action: ${entry.action}`;
-  if (entry.reverse) return 'reverse';
   if (entry.log !== undefined && entry.log.mode !== 'none') return 'log';
   if (entry.rateLimit !== undefined) return 'rateLimit';
   if (entry.mirror !== undefined) return 'mirror';
@@ -185,15 +205,20 @@ function unsupportedField(object: DpuRule, entry: RuleEntry): string | undefined
   return undefined;
 }
 
-function chainsOf(entry: RuleEntry): TierChain[] {
-  switch (entry.direction) {
+function chainsOf(direction: RuleEntry['direction']): readonly TierChain[] {
+  switch (direction) {
     case 'Egress':
       return [EGRESS_CHAIN];
     case 'Ingress':
       return [INGRESS_CHAIN];
     case 'Both':
-      return [EGRESS_CHAIN, INGRESS_CHAIN];
+      return TIER_CHAINS;
   }
+}
+
+function oppositeOf(chains: readonly TierChain[]): readonly TierChain[] {
+  if (chains.length > 1) return chains;
+  return TIER_CHAINS.filter((chain) => !chains.includes(chain));
 }
 
 /** What a matching packet does in the tier's table. */
@@ -209,7 +234,7 @@ function decision({ chain, object, entry, id }: RankedEntry): Instructions {
 }
 
 /** Where the decision is carried out, and counted. */
-function verdictFlow({ chain, entry, network, id }: RankedEntry): EncodedFlow {
+function verdictFlow({ chain, entry, network, id }: Omit<RankedEntry, 'conjId'>): EncodedFlow {
   return encodeFlow({
     tableId: chain.verdict.id,
     priority: VERDICT_PRIORITY,

@@ -9,6 +9,11 @@ export function ruleEntryName(namespace: string, name: string, entry: string): s
   return `DPURule/${namespace}/${name}/${entry}`;
 }
 
+/** Name of the replies to an entry: their conjunctions must not mix with those of the entry itself. */
+export function replyName(entryName: string): string {
+  return `${entryName}#reply`;
+}
+
 /** Name of a network's default action as a rule. */
 export function defaultActionName(network: string, direction: 'egress' | 'ingress'): string {
   return `DPUNetwork/${network}/default-${direction}`;

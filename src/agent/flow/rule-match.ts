@@ -64,11 +64,44 @@ const TCP_FLAGS: ReadonlyMap<string, number> = new Map(
     1 << bit,
   ]),
 );
+/** ICMP and ICMPv6 echo request -> echo reply (RFC 792; RFC 4443 section 4). */
+const ECHO_REPLIES: ReadonlyMap<number, number> = new Map([
+  [8, 0],
+  [128, 129],
+]);
+const ACK: MatchField = { field: 'tcpFlags', value: 0x10, mask: 0x10 };
 const FRAGMENT_LATER: MatchField = { field: 'ipFrag', value: 3, mask: 3 };
 const FRAGMENT_NOT_LATER: MatchField = { field: 'ipFrag', value: 0, mask: 2 };
 
-/** A match by address family; an {@link UnsupportedMatch} when it cannot be expressed, nothing when no packet can match. */
-export function ruleDimensions(match: RuleMatch): RuleDimensions[] | UnsupportedMatch {
+/**
+ * The match of the replies to what `match` matches: addresses, ports and MACs change sides. The answer to an ICMP echo
+ * request is an echo reply; other ICMP types have none. DSCP is the sender's own choice and is left out.
+ */
+function replyMatch(match: RuleMatch): RuleMatch | undefined {
+  const { srcIP, srcIPs, notSrcIPs, dstIP, dstIPs, notDstIPs } = match;
+  const { srcPort, srcPorts, dstPort, dstPorts, srcMAC, dstMAC, protocol, etherType } = match;
+  const icmpType = match.icmpType === undefined ? undefined : ECHO_REPLIES.get(match.icmpType);
+  if (match.icmpType !== undefined && icmpType === undefined) return undefined;
+  const swapped = {
+    ...{ srcIP: dstIP, srcIPs: dstIPs, notSrcIPs: notDstIPs },
+    ...{ dstIP: srcIP, dstIPs: srcIPs, notDstIPs: notSrcIPs },
+    ...{ srcPort: dstPort, srcPorts: dstPorts, dstPort: srcPort, dstPorts: srcPorts },
+    ...{ srcMAC: dstMAC, dstMAC: srcMAC, protocol, etherType, icmpType },
+    // A TCP segment that answers carries ACK: without it the other side could open connections of its own.
+    tcpFlags: match.tcpFlags === undefined ? undefined : '+ack',
+  };
+  const given = Object.entries(swapped).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given);
+}
+
+/**
+ * A match by address family; an {@link UnsupportedMatch} when it cannot be expressed, nothing when no packet can match.
+ * With `reply` only TCP segments that carry ACK match.
+ */
+export function ruleDimensions(
+  match: RuleMatch,
+  reply = false,
+): RuleDimensions[] | UnsupportedMatch {
   for (const field of ['srcGroup', 'dstGroup', 'dstPortName'] as const) {
     if (match[field] !== undefined) {
       return new UnsupportedMatch(`match.${field}`, 'not available in this release');
@@ -106,13 +139,23 @@ export function ruleDimensions(match: RuleMatch): RuleDimensions[] | Unsupported
         addressField(family === 6 ? 'ipv6Dst' : 'ipv4Dst', prefix),
       ),
       transports: ofProtocolFamily(protocols, family).flatMap((protocol) =>
-        transportChoices(protocol, sourcePorts, destinationPorts, fixed.transport),
+        transportChoices(protocol, sourcePorts, destinationPorts, [
+          ...fixed.transport,
+          ...(reply && protocol === IP_PROTO.tcp && match.tcpFlags === undefined ? [ACK] : []),
+        ]),
       ),
     }))
     .filter(
       ({ sources: some, destinations: others, transports }) =>
         some.length > 0 && others.length > 0 && transports.length > 0,
     );
+}
+
+/** The {@link RuleDimensions} of the replies to what `match` matches; none when it has none. */
+export function replyDimensions(match: RuleMatch): RuleDimensions[] {
+  const reply = replyMatch(match);
+  const dimensions = reply === undefined ? [] : ruleDimensions(reply, true);
+  return dimensions instanceof UnsupportedMatch ? [] : dimensions;
 }
 
 /** The choices of ports for one protocol. */

@@ -239,7 +239,6 @@ void t.test('what this release cannot do is refused by name and programs nothing
   ][] = [
     [{}, { action: 'reject', match: {} }, /action: reject/],
     [{}, { action: 'redirect', redirectPort: 'fw0', match: {} }, /action: redirect/],
-    [{}, { action: 'allow', reverse: true, match: {} }, /reverse/],
     [{}, { action: 'deny', log: { mode: 'drop' }, match: {} }, /log/],
     [{}, { action: 'allow', rateLimit: { pps: 1 }, match: {} }, /rateLimit/],
     [{}, { action: 'allow', mirror: { port: 'mon0' }, match: {} }, /mirror/],
@@ -288,6 +287,64 @@ t.test(
       verdict === undefined ? '' : formatFlow(verdict),
       /conj_id=\d+,metadata=0x3e8 actions=set_field/,
     );
+  },
+);
+
+t.test(
+  'an allow with reverse also admits the replies, where they pass and nothing more',
+  async (t) => {
+    const flowsOf = (entry: Record<string, unknown>): string[] =>
+      [
+        ...compile(
+          labSnapshot([
+            allowedIn(
+              rule('r', { rules: [{ vni: 1000, action: 'allow', reverse: true, ...entry }] }),
+              1000,
+            ),
+          ]),
+        ).flows(),
+      ]
+        .filter(
+          ([, { owner, flow }]) => owner.startsWith('DPURule/') && [22, 52].includes(flow.tableId),
+        )
+        .map(([, { flow }]) => `${flow.tableId}: ${formatMatch(matchOf(flow))}`)
+        .sort();
+    const web = { srcIP: '10.1.0.1', dstIP: '10.1.0.2', protocol: 'TCP', dstPort: 80 };
+    t.strictSame(flowsOf({ direction: 'Ingress', match: web }), [
+      '22: tcp,metadata=0x3e8,nw_src=10.1.0.2,nw_dst=10.1.0.1,nw_frag=later',
+      '22: tcp,metadata=0x3e8,nw_src=10.1.0.2,nw_dst=10.1.0.1,tp_src=80,tcp_flags=+ack',
+      '52: tcp,metadata=0x3e8,nw_src=10.1.0.1,nw_dst=10.1.0.2,nw_frag=later',
+      '52: tcp,metadata=0x3e8,nw_src=10.1.0.1,nw_dst=10.1.0.2,tp_dst=80',
+    ]);
+    t.strictSame(flowsOf({ direction: 'Egress', match: { protocol: 'ICMP', icmpType: 8 } }), [
+      '22: icmp,metadata=0x3e8,icmp_type=8',
+      '52: icmp,metadata=0x3e8,icmp_type=0',
+    ]);
+    t.strictSame(flowsOf({ direction: 'Egress', match: { protocol: 'ICMP', icmpType: 3 } }), [
+      '22: icmp,metadata=0x3e8,icmp_type=3',
+    ]);
+    t.strictSame(
+      flowsOf({ direction: 'Egress', match: { dstIP: '10.1.0.2', protocol: 'UDP', dstPort: 53 } }),
+      [
+        '22: udp,metadata=0x3e8,nw_dst=10.1.0.2,nw_frag=later',
+        '22: udp,metadata=0x3e8,nw_dst=10.1.0.2,tp_dst=53',
+        '52: udp,metadata=0x3e8,nw_src=10.1.0.2,nw_frag=later',
+        '52: udp,metadata=0x3e8,nw_src=10.1.0.2,tp_src=53',
+      ],
+    );
+    const wide = {
+      srcIPs: ['10.1.0.1', '10.1.0.2', '10.1.0.3'],
+      dstIPs: ['10.1.1.1', '10.1.1.2', '10.1.1.3'],
+      protocol: 'UDP',
+    };
+    const object = rule('r', {
+      rules: [{ vni: 1000, action: 'allow', reverse: true, match: wide }],
+    });
+    const [entry] = [...compile(labSnapshot([allowedIn(object, 1000)])).entries()];
+    const ids = new Set(
+      entry?.clauses.filter(({ place }) => place.tableId === 22).map(({ action }) => action.id),
+    );
+    t.equal(ids.size, 2, 'the conjunction of the replies is another than that of the rule');
   },
 );
 
