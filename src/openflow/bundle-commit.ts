@@ -56,11 +56,11 @@ export class BundleCommit {
   }
 
   /**
-   * Applies all messages or none.
+   * Applies all messages or none. `onCommitted` is called when the reply to COMMIT is read.
    * @throws ConnectionError when the connection goes (`details.outcomeUnknown` tells whether COMMIT was under way);
    * OpenFlowError when the bundle fails as a whole.
    */
-  async run(messages: readonly Uint8Array[]): Promise<BundleOutcome> {
+  async run(messages: readonly Uint8Array[], onCommitted?: () => void): Promise<BundleOutcome> {
     const tooLong = messages.findIndex((message) => message.length > BUNDLE_MESSAGE_MAX);
     if (tooLong >= 0) {
       return { committed: false, refused: [{ index: tooLong, error: tooLongError() }] };
@@ -76,7 +76,7 @@ export class BundleCommit {
       if (this.#refused.size > 0) return await this.#discard();
       if (this.#vconn.closed !== undefined) throw this.#vconn.closed;
       this.#committing = true;
-      await this.#control(OFPBCT.COMMIT_REQUEST);
+      await this.#control(OFPBCT.COMMIT_REQUEST, onCommitted);
       return { committed: true };
     } catch (error) {
       return this.#explain(error);
@@ -110,13 +110,13 @@ export class BundleCommit {
     return this.#outcome();
   }
 
-  async #control(type: number): Promise<void> {
+  async #control(type: number, onReply?: () => void): Promise<void> {
     const xid = this.#mux.take();
     this.#vconn.send(encodeBundleControl(this.#bundle, xid, type));
-    await this.#expect(xid, type);
+    await this.#expect(xid, type, onReply);
   }
 
-  #expect(xid: number, type: number): Promise<Buffer> {
+  #expect(xid: number, type: number, onReply?: () => void): Promise<Buffer> {
     const op = 'openflow.bundle';
     return this.#mux.expect(xid, {
       op,
@@ -133,7 +133,10 @@ export class BundleCommit {
         return error;
       },
       onReply: (message) => {
-        if (bundleControlType(message) === type + 1) return true;
+        if (bundleControlType(message) === type + 1) {
+          onReply?.();
+          return true;
+        }
         throw new DecodeError('DECODE_BAD_VALUE', `no answer to bundle request ${type}`, {
           protocol: 'openflow',
           op,

@@ -28,6 +28,11 @@ export interface BundleOptions {
   readonly atomic?: boolean;
   /** In the order given. Default true. */
   readonly ordered?: boolean;
+  /**
+   * Called when the reply to COMMIT is read and before anything that comes after it: whoever follows the switch by flow
+   * updates needs to know their order.
+   */
+  readonly onCommitted?: () => void;
 }
 
 /** The flags of a bundle; they must be equal in all its messages. */

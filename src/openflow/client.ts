@@ -17,10 +17,20 @@ import {
   type SwitchConfig,
   type SwitchFeatures,
 } from './features.ts';
+import {
+  decodeFlowMonitorNotice,
+  decodeFlowUpdates,
+  encodeFlowMonitorCancel,
+  encodeFlowMonitorRequest,
+  isFlowMonitorReply,
+  type FlowMonitorNotice,
+  type FlowMonitorRequest,
+  type FlowUpdate,
+} from './flow-monitor.ts';
 import { encodeSetAsync, encodeSetControllerId, WANTED_CONFIG } from './handshake.ts';
 import { encodeMessage, messageBody, messageType, messageXid } from './header.ts';
 import { checkHello, encodeHello, versionError } from './hello.ts';
-import { encodeMultipart, MultipartReply } from './multipart.ts';
+import { decodeMultipart, encodeMultipart, MultipartReply } from './multipart.ts';
 import { OFPMP, OFPT } from './ofp13.ts';
 import {
   decodePortDescriptions,
@@ -56,6 +66,10 @@ export interface OpenFlowEvents {
   portStatus: [PortStatus];
   /** A whole OFPT_PACKET_IN, in memory of its own. */
   packetIn: [Buffer];
+  /** Something happened to a flow that a monitor watches. Valid during the call: whoever keeps bytes of it, copies them. */
+  flowUpdate: [FlowUpdate];
+  /** The switch holds updates back, or does so no more. */
+  flowMonitor: [FlowMonitorNotice];
   /** Any message came: the peer is alive. */
   activity: [];
   /** The connection is gone. Emitted once. */
@@ -74,6 +88,8 @@ const REPLY_TYPES: ReadonlyMap<number, number> = new Map([
   [OFPT.GET_ASYNC_REQUEST, OFPT.GET_ASYNC_REPLY],
 ]);
 const EMPTY = new Uint8Array(0);
+/** The xid of what the switch says by itself; none of our requests has it. */
+const UNASKED_XID = 0;
 
 /** A connected switch. */
 export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
@@ -179,6 +195,26 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
     );
   }
 
+  /**
+   * Asks to be told of changes of flows by `flowUpdate` events, until the connection ends or the monitor is cancelled.
+   * Resolves when the switch watches; an update of any later change comes after that. Updates that are not taken in fast
+   * enough make the switch pause, not us remember.
+   * @throws OpenFlowError when the switch cannot, or a monitor has this id; ConnectionError, DecodeError.
+   */
+  async monitorFlows(request: FlowMonitorRequest): Promise<void> {
+    await this.multipart(OFPMP.EXPERIMENTER, encodeFlowMonitorRequest(request), (body) =>
+      this.#emitFlowUpdates(body),
+    );
+  }
+
+  /**
+   * Ends a flow monitor.
+   * @throws OpenFlowError `OFP_OFPMOFC_UNKNOWN_MONITOR` when there is none with this id; ConnectionError.
+   */
+  async cancelFlowMonitor(id: number): Promise<void> {
+    await this.#command(OFPT.EXPERIMENTER, encodeFlowMonitorCancel(id));
+  }
+
   /** The ports of the bridge. */
   async portDescriptions(): Promise<PortDescription[]> {
     const ports: PortDescription[] = [];
@@ -219,7 +255,10 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
     if (messages.length === 0) return Promise.resolve({ committed: true });
     const run = this.#bundleQueue.then(() => {
       const bundle = { bundleId: this.#nextBundleId++, flags: bundleFlags(options) };
-      return new BundleCommit(this.#vconn, this.#mux, bundle, this.#bundleTimeoutMs).run(messages);
+      return new BundleCommit(this.#vconn, this.#mux, bundle, this.#bundleTimeoutMs).run(
+        messages,
+        options.onCommitted,
+      );
     });
     this.#bundleQueue = run.catch(() => undefined);
     return run;
@@ -301,9 +340,28 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
       case OFPT.PACKET_IN:
         if (this.listenerCount('packetIn') > 0) this.emit('packetIn', Buffer.from(message));
         return;
+      case OFPT.MULTIPART_REPLY:
+      case OFPT.EXPERIMENTER:
+        if (messageXid(message) === UNASKED_XID) this.#receiveFlowMonitor(message);
+        else this.#mux.receive(message);
+        return;
       default:
         this.#mux.receive(message);
     }
+  }
+
+  #receiveFlowMonitor(message: Buffer): void {
+    if (messageType(message) === OFPT.EXPERIMENTER) {
+      const notice = decodeFlowMonitorNotice(message);
+      if (notice !== undefined) this.emit('flowMonitor', notice);
+      return;
+    }
+    const { type, body } = decodeMultipart(message);
+    if (type === OFPMP.EXPERIMENTER && isFlowMonitorReply(body)) this.#emitFlowUpdates(body);
+  }
+
+  #emitFlowUpdates(body: Buffer): void {
+    decodeFlowUpdates(body, (update) => this.emit('flowUpdate', update));
   }
 
   /** The first message of the switch must be its HELLO, or an error to ours [6.3.1]. */

@@ -12,6 +12,14 @@ export {
 } from './client.ts';
 export { OpenFlowError } from './errors.ts';
 export type { SwitchConfig, SwitchFeatures } from './features.ts';
+export type {
+  AbbreviatedFlowUpdate,
+  FlowEvent,
+  FlowMonitorNotice,
+  FlowMonitorRequest,
+  FlowUpdate,
+  FullFlowUpdate,
+} from './flow-monitor.ts';
 export { encodeFlow, encodedFlowFromDump, type EncodedFlow, type FlowSpec } from './flow.ts';
 export { encodeFlowDelete } from './flow-mod.ts';
 export { decodeFlowStats, encodeFlowStatsRequest, type FlowStats } from './flow-stats.ts';

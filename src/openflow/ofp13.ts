@@ -53,6 +53,7 @@ export const OFPMP = {
   GROUP: 6,
   GROUP_DESC: 7,
   PORT_DESC: 13,
+  EXPERIMENTER: 0xffff,
 } as const;
 /** Set on every reply of a multipart sequence but the last [7.3.5]. */
 export const OFPMPF_REPLY_MORE = 1;
@@ -167,3 +168,25 @@ export const OFPBCT = {
 } as const;
 /** Bundle flags, OFPBF_*. */
 export const OFPBF = { ATOMIC: 1, ORDERED: 2 } as const;
+
+/** Multipart type of the ONF flow monitor on OpenFlow 1.3 (extension 187). */
+export const ONFST = { FLOW_MONITOR: 1870 } as const;
+/** Experimenter types of the ONF flow monitor. */
+export const ONFT = {
+  FLOW_MONITOR_CANCEL: 1870,
+  FLOW_MONITOR_PAUSED: 1871,
+  FLOW_MONITOR_RESUMED: 1872,
+} as const;
+/** Flow monitor flags, ONFFMF_*. */
+export const ONFFMF = {
+  INITIAL: 1,
+  ADD: 2,
+  DELETE: 4,
+  MODIFY: 8,
+  ACTIONS: 16,
+  OWN: 32,
+} as const;
+/** Events of a flow update, ONFFME_*. */
+export const ONFFME = { ADDED: 0, DELETED: 1, MODIFIED: 2, ABBREV: 3 } as const;
+/** Why a flow is gone, OFPRR_* [7.4.2]. */
+export const OFPRR = { IDLE_TIMEOUT: 0, HARD_TIMEOUT: 1, DELETE: 2, GROUP_DELETE: 3 } as const;
