@@ -47,6 +47,11 @@ export abstract class BaseError<Code extends string = string> extends Error {
   }
 }
 
+/** True for every error of this product, whatever its codes are: `instanceof` alone would leave the codes untyped. */
+export function isBaseError(thrown: unknown): thrown is BaseError {
+  return thrown instanceof BaseError;
+}
+
 /** Codes of {@link DecodeError}. */
 export type DecodeErrorCode =
   | 'DECODE_SHORT'

@@ -3,7 +3,7 @@
  * When is decided by `base/reconnect.ts`; here are only the timer and the socket.
  */
 import { EventEmitter } from 'node:events';
-import { BaseError, ConnectionError, toError } from '../base/error.ts';
+import { ConnectionError, isBaseError, toError, type BaseError } from '../base/error.ts';
 import { Reconnect, type ReconnectOptions } from '../base/reconnect.ts';
 import { OpenFlowConnection, type OpenFlowOptions } from './client.ts';
 
@@ -29,6 +29,8 @@ export class OpenFlowSession extends EventEmitter<OpenFlowSessionEvents> {
   readonly #fsm: Reconnect;
   #current: OpenFlowConnection | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** Follows the timer by one look at the sockets. */
+  #due: NodeJS.Immediate | undefined;
   #attempt: Promise<void> | undefined;
   /** Ends the attempt under way. */
   #giveUp = new AbortController();
@@ -56,17 +58,27 @@ export class OpenFlowSession extends EventEmitter<OpenFlowSessionEvents> {
   /** Ends the connection and connects no more. */
   async close(): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#timer);
+    this.#disarm();
     this.#giveUp.abort();
     this.#current?.close();
     await this.#attempt;
   }
 
   #arm(): void {
-    clearTimeout(this.#timer);
+    this.#disarm();
     if (this.#closed) return;
     const waitMs = this.#fsm.timeout(this.#now());
-    if (waitMs !== undefined) this.#timer = setTimeout(() => this.#run(), waitMs);
+    if (waitMs === undefined) return;
+    // Node runs timers before it reads sockets. After a stall of our own the answer to a probe may lie there unread: an
+    // immediate comes after the sockets, and does not give up a switch that has answered.
+    this.#timer = setTimeout(() => {
+      this.#due = setImmediate(() => this.#run());
+    }, waitMs);
+  }
+
+  #disarm(): void {
+    clearTimeout(this.#timer);
+    clearImmediate(this.#due);
   }
 
   #run(): void {
@@ -104,7 +116,7 @@ export class OpenFlowSession extends EventEmitter<OpenFlowSessionEvents> {
         signal: this.#giveUp.signal,
       });
     } catch (error) {
-      this.#lost(error instanceof BaseError ? (error as BaseError) : this.#wrap(error));
+      this.#lost(isBaseError(error) ? error : this.#wrap(error));
       return;
     }
     if (this.#closed || connection.closed !== undefined) {

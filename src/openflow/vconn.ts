@@ -6,7 +6,7 @@ import type { Buffer } from 'node:buffer';
 import { EventEmitter, once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { makeDeferred, type Deferred } from '../base/deferred.ts';
-import { BaseError, ConnectionError, toError } from '../base/error.ts';
+import { ConnectionError, isBaseError, toError, type BaseError } from '../base/error.ts';
 import { Framer } from './framer.ts';
 
 /** Events of a vconn. */
@@ -49,11 +49,8 @@ export class Vconn extends EventEmitter<VconnEvents> {
         ),
       ),
     );
-    socket.on('close', () =>
-      this.#finish(
-        new ConnectionError('CONN_CLOSED', 'switch closed the connection', this.#where()),
-      ),
-    );
+    // Without `end`, a switch that is gone but has not read everything would look alive until the socket is empty.
+    for (const gone of ['end', 'close'] as const) socket.on(gone, () => this.#finish(this.#gone()));
   }
 
   /**
@@ -130,8 +127,8 @@ export class Vconn extends EventEmitter<VconnEvents> {
       });
     } catch (error) {
       // A listener throws DecodeErrors too: bytes that nobody understands end the connection, not the process.
-      if (!(error instanceof BaseError)) throw error;
-      this.#finish(error as BaseError);
+      if (!isBaseError(error)) throw error;
+      this.#finish(error);
     }
   }
 
@@ -141,6 +138,16 @@ export class Vconn extends EventEmitter<VconnEvents> {
     this.#socket.destroy();
     this.#wake();
     this.emit('close', reason);
+  }
+
+  #gone(): ConnectionError {
+    const { heldBytes } = this.#framer;
+    const where = heldBytes === 0 ? '' : ` after ${heldBytes} bytes of a message`;
+    return new ConnectionError(
+      'CONN_CLOSED',
+      `switch closed the connection${where}`,
+      this.#where(),
+    );
   }
 
   /** Closes the connection since the switch does not read, and returns why. */

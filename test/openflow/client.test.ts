@@ -426,6 +426,42 @@ t.test(
   },
 );
 
+t.test('a peer that hangs up with our bytes unread is gone at once', async (t) => {
+  const { client, connection } = await connected(t);
+  client.pause();
+  const waiting = connection.request(OFPT.ECHO_REQUEST, Buffer.alloc(60_000));
+  const more = Array.from({ length: 20 }, () =>
+    connection.request(OFPT.ECHO_REQUEST, Buffer.alloc(60_000)).catch(() => undefined),
+  );
+  const began = performance.now();
+  client.end();
+  await t.rejects(waiting, { code: 'CONN_CLOSED', message: 'switch closed the connection' });
+  await Promise.all(more);
+  t.ok(performance.now() - began < 1000);
+});
+
+t.test('a fragment mode that another client has reset is set again', async (t) => {
+  let reset = false;
+  let deaf = false;
+  const { fake, connection } = await connected(t, {
+    onMessage: (message, client) => {
+      const type = messageType(message);
+      if (type === OFPT.SET_CONFIG) reset = reset && deaf;
+      if (type !== OFPT.GET_CONFIG_REQUEST || !reset) return false;
+      client.send(encodeMessage(OFPT.GET_CONFIG_REPLY, messageXid(message), Buffer.alloc(4)));
+      return true;
+    },
+  });
+  const sets = (): number => fake.types.filter((type) => type === OFPT.SET_CONFIG).length;
+  t.equal(await connection.ensureFragmentMode(), false);
+  t.equal(sets(), 1, 'that of the handshake');
+  reset = true;
+  t.equal(await connection.ensureFragmentMode(), true);
+  t.equal(sets(), 2);
+  [reset, deaf] = [true, true];
+  await t.rejects(connection.ensureFragmentMode(), { code: 'OFP_FRAGMENT_MODE', retryable: true });
+});
+
 t.test('random bytes after the handshake never crash', async (t) => {
   await fc.assert(
     fc.asyncProperty(

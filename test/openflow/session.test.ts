@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { BaseError } from '../../src/base/error.ts';
 import type { OpenFlowConnection } from '../../src/openflow/client.ts';
-import { encodeMessage, messageType } from '../../src/openflow/header.ts';
+import { encodeMessage, messageType, messageXid } from '../../src/openflow/header.ts';
 import { OFPT } from '../../src/openflow/ofp13.ts';
 import { OpenFlowSession, type OpenFlowSessionOptions } from '../../src/openflow/session.ts';
 import { fakeSwitch, helloOf, type FakeScript, type FakeSwitch } from '../support/fake-switch.ts';
@@ -60,6 +60,26 @@ t.test('waits grow with each failure', async (t) => {
   [20, 40, 80, 80].forEach((want, i) => t.ok((waits[i] ?? 0) > want - 3, `${waits[i]} >= ${want}`));
 });
 
+t.test('the clock that is given decides, to the millisecond', async (t) => {
+  let clock = 1000;
+  const reconnect = { minBackoffMs: 20, maxBackoffMs: 80, random: () => 1 };
+  const { session: openflow, downs } = await session(
+    t,
+    {},
+    { listen: false, reconnect, now: () => clock },
+  );
+  openflow.start();
+  for (const [failures, waitMs] of [20, 40, 80, 80].entries()) {
+    while (downs.length === failures) await sleep(1);
+    clock += waitMs - 1;
+    // Longer than the wait in real time: a session that trusted its timer would try again.
+    await sleep(waitMs + 30);
+    t.equal(downs.length, failures + 1, `no attempt within ${waitMs - 1} ms`);
+    clock += 1;
+  }
+  while (downs.length < 5) await sleep(1);
+});
+
 t.test(
   'a switch that speaks another version is tried again, and taken when it has learned',
   async (t) => {
@@ -91,6 +111,29 @@ t.test('a silent switch is probed, then given up', async (t) => {
   t.equal(await waiting, reason);
   silent = false;
   await up(openflow);
+});
+
+t.test('a stall of our own is no silence of the switch', async (t) => {
+  let stalls = 0;
+  const { session: openflow, downs } = await session(
+    t,
+    {
+      // The answer is in the socket before we stall for longer than the switch has to answer.
+      onMessage: (message, client) => {
+        if (messageType(message) !== OFPT.ECHO_REQUEST) return false;
+        client.send(encodeMessage(OFPT.ECHO_REPLY, messageXid(message)));
+        stalls++;
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150);
+        return true;
+      },
+    },
+    { reconnect: { ...FAST, probeIntervalMs: 50 } },
+  );
+  openflow.start();
+  const connection = await up(openflow);
+  while (stalls < 4) await sleep(5);
+  t.strictSame(downs, []);
+  t.equal(openflow.current, connection);
 });
 
 t.test('an attempt that hangs is ended', async (t) => {
@@ -170,6 +213,6 @@ t.test('bytes without sense take the connection down, and the next one comes up'
     client.send(encodeMessage(OFPT.PORT_STATUS, 0, Buffer.alloc(72)).subarray(0, 50));
     client.destroy();
   }
-  await once(openflow, 'down');
+  t.match(await once(openflow, 'down'), [{ message: /closed the connection after 50 bytes of/ }]);
   t.strictSame(downs, ['DECODE_BAD_VALUE', 'CONN_CLOSED']);
 });

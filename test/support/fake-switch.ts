@@ -26,6 +26,8 @@ export interface FakeClient {
   /** Stops reading, or goes on. */
   pause(): void;
   resume(): void;
+  /** Says that nothing more follows, and leaves the other direction open. */
+  end(): void;
   /** Drops the connection at once. */
   destroy(): void;
 }
@@ -102,7 +104,7 @@ export class FakeSwitch {
   constructor(path: string, script: FakeScript) {
     this.path = path;
     this.script = script;
-    this.#server = createServer((socket) => this.#accept(socket));
+    this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
   }
 
   listen(): Promise<void> {
@@ -137,12 +139,14 @@ export class FakeSwitch {
       },
       pause: () => void socket.pause(),
       resume: () => void socket.resume(),
+      end: () => void socket.end(),
       destroy: () => void socket.destroy(),
     };
     this.accepted++;
     this.#sockets.add(socket);
     this.clients.add(client);
     socket.on('error', () => undefined);
+    socket.on('end', () => void socket.end());
     socket.on('close', () => {
       this.#sockets.delete(socket);
       this.clients.delete(client);
