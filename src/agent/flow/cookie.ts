@@ -9,7 +9,7 @@
  * +---------------+-------+----------+---------------------------------+
  * ```
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** Marks a flow as ours. */
 export const COOKIE_MAGIC = 0xd9a6n;
@@ -35,6 +35,7 @@ export const COOKIE_CATEGORY = {
 export type CookieCategory = keyof typeof COOKIE_CATEGORY;
 
 const OBJECT_BITS = 40n;
+const OBJECT_HEX_DIGITS = 10;
 const OBJECT_MASK = (1n << OBJECT_BITS) - 1n;
 
 /** Packs a cookie. `objectId` has 40 bits. */
@@ -57,10 +58,8 @@ export function isOwnCookie(cookie: bigint): boolean {
  * deleted and made again. `salt` gives another value where two names collide.
  */
 export function hashName(name: string, salt = 0): bigint {
-  const digest = createHash('sha256')
-    .update(salt === 0 ? name : `${name}\0${salt}`)
-    .digest();
-  return BigInt(digest.readUIntBE(0, 5));
+  const digest = hash('sha256', salt === 0 ? name : `${name}\0${salt}`, 'hex');
+  return BigInt(`0x${digest.slice(0, OBJECT_HEX_DIGITS)}`);
 }
 
 /** True when the flow with this cookie was made from an entry of a rule. */

@@ -52,8 +52,10 @@ export class DesiredState {
   readonly #rules = new Map<string, CompiledRule>();
   readonly #ids = new RuleIds();
   readonly #defaultNames = new Set<string>();
-  /** Key -> claims, the winner first. Nearly always one. */
-  readonly #claims = new Map<string, Claim[]>();
+  /** Key -> the claim that has it. */
+  readonly #claims = new Map<string, Claim>();
+  /** Key -> all its claims, the winner first, where there is more than one. */
+  readonly #contested = new Map<string, readonly Claim[]>();
   /** Key -> the flow of clauses that several entries share. */
   readonly #shared = new Map<string, DesiredFlow>();
   readonly #groups = new Map<number, EncodedGroup>();
@@ -73,15 +75,12 @@ export class DesiredState {
 
   /** The flow that stands at a key; undefined when none should. */
   flow(key: string): DesiredFlow | undefined {
-    return this.#shared.get(key) ?? this.#claims.get(key)?.[0];
+    return this.#shared.get(key) ?? this.#claims.get(key);
   }
 
   /** Every flow that should be in the switch, with its key. */
   *flows(): IterableIterator<readonly [string, DesiredFlow]> {
-    for (const [key, [winner]] of this.#claims) {
-      const flow = this.#shared.get(key) ?? winner;
-      if (flow !== undefined) yield [key, flow];
-    }
+    for (const [key, winner] of this.#claims) yield [key, this.#shared.get(key) ?? winner];
   }
 
   /** The group with an id; undefined when none should be. */
@@ -102,7 +101,7 @@ export class DesiredState {
   /** The owner that keeps an entry from a flow that it also claims; undefined when all its flows are its own. */
   shadowedBy(entry: CompiledEntry): string | undefined {
     for (const flow of entry.flows) {
-      const winner = this.#claims.get(flow.key)?.[0];
+      const winner = this.#claims.get(flow.key);
       if (winner !== undefined && winner.owner !== entry.key) return winner.owner;
     }
     return undefined;
@@ -215,32 +214,45 @@ export class DesiredState {
   }
 
   #unclaim(owner: string, key: string): void {
-    const claims = this.#claims.get(key)?.filter((claim) => claim.owner !== owner) ?? [];
-    if (claims.length === 0) this.#claims.delete(key);
-    else this.#claims.set(key, claims);
-    this.#touch(key);
+    this.#dirtyFlows.add(key);
+    const contested = this.#contested.get(key);
+    if (contested !== undefined)
+      this.#settle(
+        key,
+        contested.filter((claim) => claim.owner !== owner),
+      );
+    else if (this.#claims.get(key)?.owner === owner) this.#claims.delete(key);
   }
 
   #claim(claim: Claim): void {
     const { key } = claim.flow;
-    const claims = this.#claims.get(key);
-    if (claims === undefined) this.#claims.set(key, [claim]);
-    else if (!claims.some(({ owner }) => owner === claim.owner)) {
-      claims.push(claim);
-      claims.sort((a, b) => (a.owner < b.owner ? -1 : 1));
-    }
-    this.#touch(key);
-  }
-
-  /** Notes that a key changed, and makes the flow that its clauses share. */
-  #touch(key: string): void {
     this.#dirtyFlows.add(key);
-    const clauses = this.#claims.get(key)?.flatMap(({ clause }) => clause ?? []) ?? [];
-    const [first] = clauses;
-    if (first === undefined || clauses.length === 1) {
-      this.#shared.delete(key);
+    const winner = this.#claims.get(key);
+    if (winner === undefined) {
+      this.#claims.set(key, claim);
       return;
     }
+    const others = (this.#contested.get(key) ?? [winner]).filter(
+      ({ owner }) => owner !== claim.owner,
+    );
+    this.#settle(key, [...others, claim]);
+  }
+
+  /** Gives a key to the first of its claims by name, and makes the flow that clauses share. */
+  #settle(key: string, claims: readonly Claim[]): void {
+    const sorted = [...claims].sort((a, b) => (a.owner < b.owner ? -1 : 1));
+    const [winner] = sorted;
+    this.#shared.delete(key);
+    if (winner === undefined) this.#claims.delete(key);
+    else this.#claims.set(key, winner);
+    if (sorted.length < 2) {
+      this.#contested.delete(key);
+      return;
+    }
+    this.#contested.set(key, sorted);
+    const clauses = sorted.flatMap(({ clause }) => clause ?? []);
+    const [first] = clauses;
+    if (first === undefined) return;
     const flow = clauseFlow(
       first.place,
       clauses.map(({ action }) => action),

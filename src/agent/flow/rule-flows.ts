@@ -110,10 +110,16 @@ function compileEntry(
   // A reply passes an endpoint the other way round than what it answers.
   const backward = replies.length === 0 ? [] : oppositeOf(forward);
   const all: EntryFlows = { flows: [], clauses: [] };
-  const ranked = { object, entry, network: matchVni(verdict.vni), id };
+  const ranked = {
+    object,
+    entry,
+    network: matchVni(verdict.vni),
+    cookie: makeCookie('rule', id),
+    verdictId: registerId(id),
+  };
   try {
     for (const chain of forward) {
-      const place = { ...ranked, chain, conjId: registerId(id) };
+      const place = { ...ranked, chain, conjId: ranked.verdictId };
       for (const family of families) addFamily(all, place, family);
     }
     for (const chain of backward) {
@@ -139,20 +145,20 @@ interface RankedEntry {
   readonly object: DpuRule;
   readonly entry: RuleEntry;
   readonly network: MatchField;
-  /** 40 bits. */
-  readonly id: bigint;
+  readonly cookie: bigint;
+  /** What goes into the verdict register: 32 bits. */
+  readonly verdictId: number;
   /** Of conjunctions, unique in their table. */
   readonly conjId: number;
 }
 
 /** Adds the flows of one address family: plain ones, or a conjunction where that is fewer. */
 function addFamily(all: EntryFlows, rank: RankedEntry, dimensions: RuleDimensions): void {
-  const { chain, object, entry, network, id, conjId } = rank;
+  const { chain, object, entry, network, cookie, conjId } = rank;
   const table = chain.tiers[TIERS.indexOf(object.spec.tier)];
   if (table === undefined) return;
   const priority = rankOf(entry.priority ?? object.spec.priority, entry.action);
   const instructions = decision(rank);
-  const cookie = makeCookie('rule', id);
   const common = [network, ...dimensions.common];
   const { sources, destinations } = dimensions;
   const transports = transportsOf(dimensions, entry.action);
@@ -222,24 +228,30 @@ function oppositeOf(chains: readonly TierChain[]): readonly TierChain[] {
 }
 
 /** What a matching packet does in the tier's table. */
-function decision({ chain, object, entry, id }: RankedEntry): Instructions {
+function decision({ chain, object, entry, verdictId }: RankedEntry): Instructions {
   if (entry.action === 'pass') {
     return { gotoTable: (chain.tiers[TIERS.indexOf(object.spec.tier) + 1] ?? chain.verdict).id };
   }
   const register = VERDICT_REGISTER[chain.direction];
   return {
-    applyActions: [{ type: 'setField', field: register, value: registerId(id) }],
+    applyActions: [{ type: 'setField', field: register, value: verdictId }],
     gotoTable: chain.verdict.id,
   };
 }
 
 /** Where the decision is carried out, and counted. */
-function verdictFlow({ chain, entry, network, id }: Omit<RankedEntry, 'conjId'>): EncodedFlow {
+function verdictFlow({
+  chain,
+  entry,
+  network,
+  cookie,
+  verdictId,
+}: Omit<RankedEntry, 'conjId'>): EncodedFlow {
   return encodeFlow({
     tableId: chain.verdict.id,
     priority: VERDICT_PRIORITY,
-    cookie: makeCookie('rule', id),
-    match: [network, { field: VERDICT_REGISTER[chain.direction], value: registerId(id) }],
+    cookie,
+    match: [network, { field: VERDICT_REGISTER[chain.direction], value: verdictId }],
     instructions: entry.action === 'allow' ? { gotoTable: chain.allowed.id } : {},
   });
 }

@@ -31,7 +31,9 @@ export function registerId(id: bigint): number {
  */
 export class RuleIds {
   readonly #hash: (name: string, salt: number) => bigint;
-  /** First choice of an id -> the names that would like it, sorted. */
+  /** Name -> its first choice of an id. */
+  readonly #choices = new Map<string, bigint>();
+  /** Low 32 bits of a first choice -> the names that would like it, sorted. Nearly always one. */
   readonly #claims = new Map<number, string[]>();
 
   constructor(hash: (name: string, salt: number) => bigint = hashName) {
@@ -40,13 +42,15 @@ export class RuleIds {
 
   /** Makes a name known. @returns the names whose id changed by that, apart from `name` itself. */
   add(name: string): readonly string[] {
-    const key = registerId(this.#hash(name, 0));
+    if (this.#choices.has(name)) return [];
+    const choice = this.#hash(name, 0);
+    this.#choices.set(name, choice);
+    const key = registerId(choice);
     const names = this.#claims.get(key);
     if (names === undefined) {
       this.#claims.set(key, [name]);
       return [];
     }
-    if (names.includes(name)) return [];
     names.push(name);
     names.sort();
     return names.slice(names.indexOf(name) + 1);
@@ -54,10 +58,12 @@ export class RuleIds {
 
   /** Forgets a name. @returns the names whose id changed by that. */
   delete(name: string): readonly string[] {
-    const key = registerId(this.#hash(name, 0));
-    const names = this.#claims.get(key);
-    const index = names?.indexOf(name) ?? -1;
-    if (names === undefined || index < 0) return [];
+    const choice = this.#choices.get(name);
+    if (choice === undefined) return [];
+    this.#choices.delete(name);
+    const key = registerId(choice);
+    const names = this.#claims.get(key) ?? [];
+    const index = names.indexOf(name);
     names.splice(index, 1);
     if (names.length === 0) this.#claims.delete(key);
     return names.slice(index);
@@ -65,10 +71,9 @@ export class RuleIds {
 
   /** The id of a name that was added: 40 bits. */
   idOf(name: string): bigint {
-    const names = this.#claims.get(registerId(this.#hash(name, 0)));
-    const rank = Math.max(0, names?.indexOf(name) ?? 0);
-    let salt = rank;
-    let id = this.#hash(name, salt);
+    const choice = this.#choices.get(name) ?? this.#hash(name, 0);
+    let salt = this.#claims.get(registerId(choice))?.indexOf(name) ?? 0;
+    let id = salt > 0 ? this.#hash(name, salt) : choice;
     // The first in sort order keeps its own hash; the others look for a place that nobody claims.
     while (registerId(id) === 0 || (salt > 0 && this.#claims.has(registerId(id)))) {
       id = this.#hash(name, ++salt);
