@@ -24,7 +24,7 @@ export interface WriteOutcome {
 export interface WriteOptions {
   /** Most messages of one bundle; undefined for one bundle whatever its size. */
   readonly chunkSize: number | undefined;
-  /** Called with the changes of each committed bundle, in order. */
+  /** Called with the changes of each committed bundle, in order, and before later messages of the switch are read. */
   readonly onCommitted: (changes: readonly Change[]) => void;
   /** Called for each bundle that the switch refused. */
   readonly onRefused: () => void;
@@ -51,12 +51,13 @@ export async function writeChanges(
   for (let start = 0; start < changes.length; start += size) {
     let pending = changes.slice(start, start + size);
     while (pending.length > 0) {
-      const outcome = await connection.commitBundle(pending.map((change) => change.message));
+      const sent = pending;
+      const outcome = await connection.commitBundle(
+        sent.map((change) => change.message),
+        { onCommitted: () => options.onCommitted(sent) },
+      );
       bundles++;
-      if (outcome.committed) {
-        options.onCommitted(pending);
-        break;
-      }
+      if (outcome.committed) break;
       options.onRefused();
       const named = new Map(outcome.refused.map(({ index, error }) => [index, error]));
       for (const [index, error] of named) {

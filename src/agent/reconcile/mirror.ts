@@ -1,26 +1,31 @@
 /**
- * What the switch holds of ours, in memory: read by a dump, kept up to date by acknowledged bundles. Flows of others are
- * counted and otherwise left alone.
+ * What the switch holds of ours, in memory: read by a dump, kept up to date by acknowledged bundles and by what the flow
+ * monitor tells. Flows of others are counted and otherwise left alone.
  */
 import type { EncodedFlow } from '../../openflow/flow.ts';
 import { isOwnCookie } from '../flow/cookie.ts';
 import type { ActualState, Change } from '../flow/diff.ts';
 import { isOwnGroup } from '../flow/tables/flood.ts';
 
+/** Keys of foreign flows that are remembered, so that none is counted twice; about 100 bytes each. */
+const FOREIGN_KEYS_MAX = 100_000;
+
 /** The mirror of one dump. */
 export class Mirror implements ActualState {
   readonly #flows = new Map<string, EncodedFlow>();
   readonly #groups = new Map<number, { readonly buckets: Uint8Array }>();
-  #foreign = 0;
+  readonly #foreign = new Set<string>();
+  /** Foreign flows beyond those remembered: as good as the last dump. */
+  #moreForeign = 0;
 
   /** Number of our flows in the switch. */
   get flowCount(): number {
     return this.#flows.size;
   }
 
-  /** Number of flows of others, as of the last dump. */
+  /** Number of flows of others; beyond 100,000 exact at each dump only. */
   get foreignCount(): number {
-    return this.#foreign;
+    return this.#foreign.size + this.#moreForeign;
   }
 
   flow(key: string): EncodedFlow | undefined {
@@ -39,10 +44,23 @@ export class Mirror implements ActualState {
     return this.#groups.keys();
   }
 
-  /** Takes in a flow of a dump. */
-  addDumpedFlow(flow: EncodedFlow): void {
-    if (isOwnCookie(flow.cookie)) this.#flows.set(flow.key, flow);
-    else this.#foreign++;
+  /** The switch holds this flow, whosever it is: a dump or the flow monitor says so. */
+  putFlow(flow: EncodedFlow): void {
+    if (isOwnCookie(flow.cookie)) {
+      this.#flows.set(flow.key, flow);
+      this.#foreign.delete(flow.key);
+      return;
+    }
+    this.#flows.delete(flow.key);
+    if (this.#foreign.has(flow.key)) return;
+    if (this.#foreign.size < FOREIGN_KEYS_MAX) this.#foreign.add(flow.key);
+    else this.#moreForeign++;
+  }
+
+  /** The switch holds no flow of this key. */
+  deleteFlow(key: string): void {
+    if (this.#flows.delete(key) || this.#foreign.delete(key)) return;
+    if (this.#moreForeign > 0) this.#moreForeign--;
   }
 
   /** Takes in a group of a dump. */
@@ -56,10 +74,10 @@ export class Mirror implements ActualState {
       switch (change.kind) {
         case 'add':
         case 'modify':
-          this.#flows.set(change.flow.key, change.flow);
+          this.putFlow(change.flow);
           break;
         case 'delete':
-          this.#flows.delete(change.flow.key);
+          this.deleteFlow(change.flow.key);
           break;
         case 'group_add':
         case 'group_modify':

@@ -2,7 +2,7 @@
  * The loop that makes the switch hold what the configuration asks for. Level-triggered: a poke only says "look again".
  * One pass at a time reads the whole snapshot, compiles what changed, compares the touched keys with the mirror and
  * writes the difference. A dump replaces the mirror at the start, after every connect, after every uncertain outcome, and
- * in the slow audit.
+ * in the slow audit; in between the drift watch tells what others change.
  */
 import { EventEmitter } from 'node:events';
 import { toError } from '../../base/error.ts';
@@ -11,13 +11,14 @@ import type { OpenFlowConnection } from '../../openflow/client.ts';
 import type { DesiredState } from '../flow/desired.ts';
 import { diff, fullScope, type Change } from '../flow/diff.ts';
 import type { Snapshot } from '../flow/model.ts';
+import { DriftWatch } from './drift-watch.ts';
 import {
   FIRST_SYNC_CHUNK,
   TooManyRefusals,
   writeChanges,
   type RefusedChange,
 } from './flow-writer.ts';
-import type { Mirror } from './mirror.ts';
+import { Mirror } from './mirror.ts';
 import { dumpMirror } from './switch-dump.ts';
 
 /** The stages of a pass that are timed. */
@@ -67,6 +68,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
   #mirror: Mirror | undefined;
   #mirrorOf: OpenFlowConnection | undefined;
   #auditDue = false;
+  readonly #drift: DriftWatch;
   readonly #dirtyFlows = new Set<string>();
   readonly #dirtyGroups = new Set<number>();
   /** Flow key -> the refused message and the error. A changed message is tried at once, an equal one at the next audit. */
@@ -89,6 +91,8 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
       now: () => performance.now(),
       ...options,
     };
+    const { desired, logger, now } = this.#options;
+    this.#drift = new DriftWatch({ desired, logger, now, poke: (eventMs) => this.poke(eventMs) });
   }
 
   /** The mirror while it is that of the present connection. */
@@ -119,6 +123,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     clearInterval(this.#auditTimer);
     clearTimeout(this.#timer);
     await this.#running;
+    this.#drift.close();
   }
 
   /** Something may have changed. `eventMs` is when its cause was seen, by the reconciler's clock. */
@@ -194,35 +199,25 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
   /** @returns the number of flow_mods and group_mods that were committed. */
   async #sync(connection: OpenFlowConnection): Promise<number> {
     const { desired } = this.#options;
-    const auditing = this.#auditDue;
     const known = this.mirror;
-    let scope;
-    let mirror = known;
-    if (mirror === undefined || auditing) {
-      if (await connection.ensureFragmentMode()) {
-        this.#options.observer.driftRepaired(1);
-        this.#options.logger.warn(
-          {},
-          'somebody had reset the fragment mode of the switch, set again',
-        );
-      }
-      mirror = await this.#timedAsync('dump', () => dumpMirror(connection));
-      this.#mirror = mirror;
-      this.#mirrorOf = connection;
-      this.#auditDue = false;
-      scope = fullScope(desired, mirror);
-    } else {
-      scope = { flows: new Set(this.#dirtyFlows), groups: new Set(this.#dirtyGroups) };
-    }
+    const auditing = this.#auditDue || this.#drift.dumpDue;
+    const isDump = known === undefined || auditing;
+    const target = isDump ? await this.#dump(connection) : known;
     const expected = new Set(this.#dirtyFlows);
+    const repairs = isDump ? undefined : this.#drift.take();
+    const scope =
+      repairs === undefined
+        ? fullScope(desired, target)
+        : { flows: new Set([...expected, ...repairs]), groups: new Set(this.#dirtyGroups) };
     this.#dirtyFlows.clear();
     this.#dirtyGroups.clear();
-    const target = mirror;
     const changes = this.#timed('diff', () => diff(desired, target, scope)).filter(
       (change) => !this.#isRefused(change),
     );
     if (changes.length === 0) return 0;
-    if (known !== undefined && auditing) this.#countDrift(changes, expected);
+    if (known !== undefined) {
+      this.#countDrift(changes, (key) => repairs?.has(key) ?? !expected.has(key));
+    }
 
     let committed = 0;
     const outcome = await this.#timedAsync('write', () =>
@@ -241,12 +236,31 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     return committed;
   }
 
-  #countDrift(changes: readonly Change[], expected: ReadonlySet<string>): void {
-    const drift = changes.filter(
-      (change) => 'flow' in change && !expected.has(change.flow.key),
-    ).length;
+  /** Reads what the switch holds. What others change meanwhile goes into the new mirror too. */
+  async #dump(connection: OpenFlowConnection): Promise<Mirror> {
+    await this.#drift.subscribe(connection);
+    if (await connection.ensureFragmentMode()) {
+      this.#options.observer.driftRepaired(1);
+      this.#options.logger.warn(
+        {},
+        'somebody had reset the fragment mode of the switch, set again',
+      );
+    }
+    const mirror = new Mirror();
+    this.#drift.follow(mirror);
+    await this.#timedAsync('dump', () => dumpMirror(connection, mirror));
+    this.#drift.clear();
+    this.#mirror = mirror;
+    this.#mirrorOf = connection;
+    this.#auditDue = false;
+    return mirror;
+  }
+
+  #countDrift(changes: readonly Change[], isDrift: (key: string) => boolean): void {
+    const drift = changes.filter((change) => 'flow' in change && isDrift(change.flow.key)).length;
     if (drift === 0) return;
     this.#options.observer.driftRepaired(drift);
+    if (this.#drift.contested) return;
     this.#options.logger.warn(
       { flows: drift },
       'flows differed from what was installed, repairing',

@@ -14,12 +14,14 @@ import { OFPMP } from '../../openflow/ofp13.ts';
 import { COOKIE_OWNER, COOKIE_OWNER_MASK } from '../flow/cookie.ts';
 import { Mirror } from './mirror.ts';
 
-/** Dumps all flows and groups into a new mirror. */
-export async function dumpMirror(connection: OpenFlowConnection): Promise<Mirror> {
-  const mirror = new Mirror();
+/** Dumps all flows and groups into an empty mirror, and returns that. */
+export async function dumpMirror(
+  connection: OpenFlowConnection,
+  mirror = new Mirror(),
+): Promise<Mirror> {
   await connection.multipart(OFPMP.FLOW, encodeFlowStatsRequest({}), (part) =>
     decodeFlowStats(part, (stats) =>
-      mirror.addDumpedFlow(
+      mirror.putFlow(
         encodedFlowFromDump(
           stats.tableId,
           stats.priority,
