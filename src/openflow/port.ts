@@ -4,7 +4,7 @@
  */
 import type { Buffer } from 'node:buffer';
 import { Parser } from 'binary-parser';
-import { DecodeError, toError } from '../base/error.ts';
+import { DecodeError } from '../base/error.ts';
 import { OFP_HEADER_SIZE } from './ofp13.ts';
 
 /** A port of the bridge. */
@@ -45,32 +45,26 @@ const portParser = new Parser()
   .seek(4)
   .array('hwAddr', { type: 'uint8', length: 6 })
   .seek(2)
-  .string('name', { length: 16, stripNull: true })
+  .string('name', { length: 16 })
   .uint32('config')
   .uint32('state')
   .seek(24);
 const portsParser = new Parser().array('ports', { type: portParser, readUntil: 'eof' });
 
 function parsePorts(bytes: Buffer, op: string): PortDescription[] {
-  const problem = (cause?: unknown): DecodeError =>
-    new DecodeError('DECODE_BAD_LENGTH', `${bytes.length} bytes are no whole number of ports`, {
-      protocol: 'openflow',
-      op,
-      offset: 0,
-      bytes,
-      cause,
-    });
-  if (bytes.length % PORT_SIZE !== 0) throw problem();
-  if (bytes.length === 0) return [];
-  try {
-    const { ports } = portsParser.parse(bytes) as { ports: RawPort[] };
-    return ports.map(({ hwAddr, ...port }) => ({
-      ...port,
-      hwAddr: hwAddr.map((byte) => byte.toString(16).padStart(2, '0')).join(':'),
-    }));
-  } catch (error) {
-    throw problem(toError(error));
+  if (bytes.length % PORT_SIZE !== 0) {
+    const message = `${bytes.length} bytes are no whole number of ports`;
+    const where = { protocol: 'openflow', op, offset: 0, bytes };
+    throw new DecodeError('DECODE_BAD_LENGTH', message, where);
   }
+  if (bytes.length === 0) return [];
+  const { ports } = portsParser.parse(bytes) as { ports: RawPort[] };
+  return ports.map(({ hwAddr, name, ...port }) => ({
+    ...port,
+    // It ends at its first NUL; of 16 letters it has none.
+    name: name.split('\0', 1)[0] ?? '',
+    hwAddr: hwAddr.map((byte) => byte.toString(16).padStart(2, '0')).join(':'),
+  }));
 }
 
 /**
