@@ -2,7 +2,7 @@
  * Many files, one set of objects: which file's version of an object is in force when two claim it. Pure.
  */
 import type { FileObject } from './rule-file.ts';
-import type { SourceObject, SourceProblem } from './source.ts';
+import { originFile, type SourceObject, type SourceProblem } from './source.ts';
 
 /** What is known of one file of the directory. */
 export interface RuleFile {
@@ -37,11 +37,6 @@ function originOf({ file, entry }: Claim): string {
   return entry.line === undefined ? file.path : `${file.path}:${entry.line}`;
 }
 
-/** The file that an object in force was read from: its origin without the line. */
-function fileOf(origin: string | undefined): string | undefined {
-  return origin?.replace(/:\d+$/, '');
-}
-
 /**
  * The claim in force: a file that is vanishing gives way to one that is there; then the file whose version is in force
  * already; then the first by name.
@@ -70,7 +65,7 @@ export function mergeFiles(
   const problems = sorted.flatMap((file) => file.problems);
   for (const [key, claims] of claimsByKey) {
     const known = before.get(key);
-    const chosen = winner(claims, fileOf(known?.origin));
+    const chosen = winner(claims, known === undefined ? undefined : originFile(known.origin));
     if (chosen === undefined) continue;
     const origin = originOf(chosen);
     const same =

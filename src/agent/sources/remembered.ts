@@ -1,13 +1,21 @@
 /**
  * A source that remembers: hands on what another source says and keeps it on disk; at a start where the other cannot be
- * read in time it gives the last good objects instead, and says how old they are.
+ * read in time it gives the last good objects instead, and says how old they are. Of a file that is broken at a start the
+ * last good objects stay in force until it is put right or gone: a restart must not take away what an edit does not.
  */
 import { EventEmitter } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
 import { toError } from '../../base/error.ts';
 import { silentLogger, type Logger } from '../../base/logger.ts';
 import type { LastGoodStore } from './last-good.ts';
-import type { RuleSource, RuleSourceEvents, SourceProblem, SourceSnapshot } from './source.ts';
+import {
+  originFile,
+  type RuleSource,
+  type RuleSourceEvents,
+  type SourceObject,
+  type SourceProblem,
+  type SourceSnapshot,
+} from './source.ts';
 
 /** How a {@link RememberedSource} behaves. */
 export interface RememberedOptions {
@@ -25,6 +33,8 @@ export class RememberedSource extends EventEmitter<RuleSourceEvents> implements 
   readonly #options: Required<RememberedOptions>;
   #innerRead = false;
   #staleSnapshot: SourceSnapshot | undefined;
+  /** Last good objects of files that are broken since the start. */
+  #held: ReadonlyMap<string, SourceObject> = new Map();
   #staleSince: string | undefined;
   #storeProblem: string | undefined;
   #saveTimer: NodeJS.Timeout | undefined;
@@ -45,7 +55,7 @@ export class RememberedSource extends EventEmitter<RuleSourceEvents> implements 
 
   get snapshot(): SourceSnapshot {
     const snapshot = this.#innerRead
-      ? this.#inner.snapshot
+      ? this.#withHeld(this.#inner.snapshot)
       : (this.#staleSnapshot ?? this.#inner.snapshot);
     if (this.#storeProblem === undefined) return snapshot;
     const problem: SourceProblem = {
@@ -59,8 +69,12 @@ export class RememberedSource extends EventEmitter<RuleSourceEvents> implements 
   /** Resolves when the source was read, or when the last good objects stand in for it. */
   async start(): Promise<void> {
     this.#inner.on('change', () => this.#onChange());
-    const read = this.#inner.start().then(() => this.#onRead());
-    const { lastGood, problem } = await this.#store.load();
+    // Read first: what is saved after the source was read must not be taken for what was in force before.
+    const loaded = this.#store.load();
+    const read = Promise.all([this.#inner.start(), loaded]).then(([, { lastGood }]) =>
+      this.#onRead(lastGood?.objects),
+    );
+    const { lastGood, problem } = await loaded;
     this.#storeProblem = problem;
     if (problem !== undefined)
       this.#options.logger.warn({ problem }, 'last good state is not used');
@@ -101,18 +115,49 @@ export class RememberedSource extends EventEmitter<RuleSourceEvents> implements 
     await this.#saving;
   }
 
-  #onRead(): void {
+  #onRead(lastGood: ReadonlyMap<string, SourceObject> = new Map()): void {
     if (this.#closed) return;
     const wasStale = this.#staleSnapshot !== undefined;
     this.#innerRead = true;
+    this.#held = this.#stillBroken(lastGood);
+    if (this.#held.size > 0) {
+      this.#options.logger.warn(
+        { objects: [...this.#held.keys()] },
+        'files are broken since before the start, their last good objects are in force',
+      );
+    }
     this.#staleSnapshot = undefined;
     this.#scheduleSave();
     if (wasStale) this.emit('change');
   }
 
   #onChange(): void {
+    if (this.#innerRead) {
+      this.#held = this.#stillBroken(this.#held);
+      this.#scheduleSave();
+    }
     this.emit('change');
-    if (this.#innerRead) this.#scheduleSave();
+  }
+
+  /** Those of `objects` that the source does not have, and whose file it could not use. */
+  #stillBroken(objects: ReadonlyMap<string, SourceObject>): ReadonlyMap<string, SourceObject> {
+    const present = this.#inner.snapshot;
+    // A problem with an object that is in force (two files claim it) says nothing about the rest of its file.
+    const broken = new Set(
+      present.problems
+        .filter(({ object }) => object === undefined || !present.objects.has(object))
+        .map(({ file }) => file),
+    );
+    return new Map(
+      [...objects].filter(
+        ([key, { origin }]) => !present.objects.has(key) && broken.has(originFile(origin)),
+      ),
+    );
+  }
+
+  #withHeld(snapshot: SourceSnapshot): SourceSnapshot {
+    if (this.#held.size === 0) return snapshot;
+    return { ...snapshot, objects: new Map([...snapshot.objects, ...this.#held]) };
   }
 
   #scheduleSave(): void {
@@ -121,7 +166,7 @@ export class RememberedSource extends EventEmitter<RuleSourceEvents> implements 
 
   #save(): void {
     this.#saveTimer = undefined;
-    const { objects } = this.#inner.snapshot;
+    const { objects } = this.#withHeld(this.#inner.snapshot);
     this.#saving = (this.#saving ?? Promise.resolve())
       .then(() => this.#store.save(objects, new Date().toISOString()))
       .then(

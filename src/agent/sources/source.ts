@@ -12,6 +12,11 @@ export interface SourceObject {
   readonly origin: string;
 }
 
+/** The file of an origin: what stands before the line. */
+export function originFile(origin: string): string {
+  return origin.replace(/:\d+$/, '');
+}
+
 /** Something in a source that could not be used. */
 export interface SourceProblem {
   /** File or directory, as configured. */

@@ -147,3 +147,43 @@ t.test(
     t.equal(source.snapshot.objects.size, 1);
   },
 );
+
+t.test('a file that is broken at a start keeps its last good objects in force', async (t) => {
+  const broken = { file: 'rules.d/broken.yaml', path: 'spec', message: 'is wrong', line: 3 };
+  const cases: readonly {
+    name: string;
+    then: Partial<SourceSnapshot>;
+    left: readonly string[];
+  }[] = [
+    {
+      name: 'put right',
+      then: { objects: objects(deny('broken')), problems: [] },
+      left: ['broken'],
+    },
+    { name: 'removed', then: { problems: [] }, left: [] },
+    { name: 'broken otherwise', then: { problems: [{ ...broken, line: 4 }] }, left: ['broken'] },
+  ];
+  for (const { name, then, left } of cases) {
+    const saved = await store(t);
+    await saved.save(objects(deny('broken'), deny('removed')), '2026-11-25T00:00:00.000Z');
+    const inner = new HeldSource();
+    inner.snapshot = { ...inner.snapshot, problems: [broken] };
+    const source = new RememberedSource(inner, saved, { patienceMs: 5000, saveDelayMs: 1 });
+    t.after(() => source.close());
+    const started = source.start();
+    inner.read(objects(deny('new')));
+    await started;
+    t.equal(source.staleSince, undefined, name);
+    const keys = (): string[] => [...source.snapshot.objects.keys()].sort();
+    t.strictSame(keys(), ['DPURule/tenant-a/broken', 'DPURule/tenant-a/new'], name);
+    await until('saved', async () => (await saved.load()).lastGood?.objects.size === 2);
+    t.ok((await saved.load()).lastGood?.objects.has('DPURule/tenant-a/broken'), `${name}: saved`);
+    inner.snapshot = { ...inner.snapshot, objects: objects(), ...then };
+    inner.emit('change');
+    t.strictSame(
+      keys(),
+      left.map((object) => `DPURule/tenant-a/${object}`),
+      `${name}: afterwards`,
+    );
+  }
+});
