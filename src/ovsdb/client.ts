@@ -6,7 +6,7 @@ import { EventEmitter } from 'node:events';
 import { BaseError, ConnectionError } from '../base/error.ts';
 import { silentLogger, type Logger } from '../base/logger.ts';
 import type { ReconnectOptions } from '../base/reconnect.ts';
-import { makeDeferred } from '../base/deferred.ts';
+import { makeDeferred, type Deferred } from '../base/deferred.ts';
 import type { ConnectionLimits } from './connection.ts';
 import type { Json } from './json-value.ts';
 import type { JsonRpc } from './jsonrpc.ts';
@@ -61,6 +61,8 @@ export class OvsdbClient extends EventEmitter<OvsdbClientEvents> {
   readonly #monitor: Monitor;
   readonly #locks: LockSet;
   readonly #logger: Logger;
+  /** Waits for ovs-vswitchd to take a change: nobody else would tell them that the connection is gone. */
+  readonly #configWaits = new Set<Deferred<void>>();
   #synced = false;
   #lastError: Error | undefined;
 
@@ -119,12 +121,16 @@ export class OvsdbClient extends EventEmitter<OvsdbClientEvents> {
     this.#session.start();
   }
 
-  /** Closes for good: requests in flight and locks not yet obtained are rejected with `CONN_CLOSED`. */
+  /**
+   * Closes for good: requests in flight, waits and locks not yet obtained are rejected with `CONN_CLOSED`. No event
+   * follows.
+   */
   async close(): Promise<void> {
+    this.removeAllListeners();
     this.#session.close();
     this.#synced = false;
     this.#locks.close(this.#closedError('ovsdb.lock'));
-    this.removeAllListeners();
+    this.#endConfigWaits();
   }
 
   /**
@@ -140,8 +146,8 @@ export class OvsdbClient extends EventEmitter<OvsdbClientEvents> {
   /**
    * Like {@link transact}, and then waits until ovs-vswitchd has taken the new configuration, as ovs-vsctl does. Needs
    * `Open_vSwitch.cur_cfg` among the monitored columns.
-   * @throws what {@link transact} throws; ConnectionError `CONN_TIMEOUT` when ovs-vswitchd does not follow in time: the
-   * transaction has taken effect nevertheless.
+   * @throws what {@link transact} throws; ConnectionError `CONN_TIMEOUT` when ovs-vswitchd does not follow in time,
+   * `CONN_CLOSED` when the connection goes meanwhile: the transaction has taken effect nevertheless.
    */
   async transactAndWait(
     operations: readonly Operation[],
@@ -219,6 +225,7 @@ export class OvsdbClient extends EventEmitter<OvsdbClientEvents> {
     this.#synced = false;
     this.#lastError = error;
     this.#locks.loseAll();
+    this.#endConfigWaits();
     if (wasOpen) this.emit('disconnected', error);
   }
 
@@ -236,12 +243,18 @@ export class OvsdbClient extends EventEmitter<OvsdbClientEvents> {
       if (reached()) deferred.resolve();
     };
     this.on('change', check);
+    this.#configWaits.add(deferred);
     check();
     try {
       await deferred.promise;
     } finally {
       this.off('change', check);
+      this.#configWaits.delete(deferred);
     }
+  }
+
+  #endConfigWaits(): void {
+    for (const wait of this.#configWaits) wait.reject(this.#closedError('ovsdb.transact'));
   }
 
   #closedError(op: string): ConnectionError {

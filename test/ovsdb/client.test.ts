@@ -355,3 +355,33 @@ void t.test('too many requests in flight are refused', async (t) => {
     ]),
   );
 });
+
+void t.test('who waits for ovs-vswitchd is told at once that the connection is gone', async (t) => {
+  const transact: Answer = () => [{ count: 1 }, { rows: [{ next_cfg: 5 }] }];
+  for (const end of ['by us', 'by the server'] as const) {
+    const fake = await fakeOvsdb(t, { monitor_cond_since: since, transact });
+    const client = makeClient(t, fake);
+    await synced(client);
+    const waiting = t.rejects(client.transactAndWait([]), { code: 'CONN_CLOSED' }, end);
+    while (!fake.methods.includes('transact')) await sleep(5);
+    await sleep(20);
+    const start = performance.now();
+    if (end === 'by us') await client.close();
+    else fake.connections[0]?.end();
+    await waiting;
+    t.ok(performance.now() - start < 2000, `${end}: it does not wait for the time-out`);
+  }
+});
+
+void t.test('closing is no loss: no event tells of it', async (t) => {
+  const fake = await fakeOvsdb(t, { monitor_cond_since: since, lock: () => ({ locked: true }) });
+  const client = makeClient(t, fake);
+  await synced(client);
+  await client.lock('x');
+  for (const name of ['unlocked', 'disconnected'] as const) {
+    client.on(name, () => t.fail(`${name} was emitted`));
+  }
+  await client.close();
+  await sleep(20);
+  t.equal(client.hasLock('x'), false);
+});
