@@ -114,9 +114,11 @@ export class OvsBridge extends EventEmitter<OvsBridgeEvents> {
       .filter(({ name }) => name !== TUNNEL_PORT);
   }
 
-  /** The tunnel port as it is in the switch; undefined while it is not ours or has no ofport. */
+  /** The tunnel port as it is in the switch; undefined while it is not ours, not on our bridge or has no ofport. */
   get tunnel(): Tunnel | undefined {
-    const { iface } = this.#tunnelRows();
+    const { port, iface } = this.#tunnelRows();
+    // An ofport means something on its own bridge only: here it may be the number of somebody's port.
+    if (port === undefined || this.#bridge?.ports.includes(port.uuid) !== true) return undefined;
     const ip = parseIp(iface?.options.get('local_ip') ?? '');
     if (iface?.ofport === undefined || ip?.family !== 4) return undefined;
     if (iface.externalIds.get(OWNER_KEY) !== this.#lock) return undefined;

@@ -82,7 +82,9 @@ export function planTunnel(wish: TunnelWish, facts: TunnelFacts): TunnelPlan {
   let problem: string | undefined;
   if (wish.localIp !== undefined) {
     const options = tunnelOptions(wish.localIp);
-    if (port === undefined || iface === undefined) {
+    if ((port === undefined) !== (iface === undefined) || !pairs(port, iface)) {
+      problem = `there is a port or an interface ${TUNNEL_PORT} that is not the port of one interface that we make; remove or rename it`;
+    } else if (port === undefined || iface === undefined) {
       actions.push(`create port ${TUNNEL_PORT}`);
       operations.push(...createPort(options, owner));
       operations.push(
@@ -111,6 +113,11 @@ export function planTunnel(wish: TunnelWish, facts: TunnelFacts): TunnelPlan {
   }
   const planned = operations.length === 0 ? [] : [assertLock(owner), ...operations];
   return { operations: planned, actions, ...(problem === undefined ? {} : { problem }) };
+}
+
+/** True when the one is the port of the other, or neither is there. */
+function pairs(port: PortRow | undefined, iface: InterfaceRow | undefined): boolean {
+  return port === undefined || iface === undefined || port.interfaces.includes(iface.uuid);
 }
 
 function createBridge(wish: TunnelWish, owner: string, bridgeName: string): Operation[] {
