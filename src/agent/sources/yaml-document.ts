@@ -49,19 +49,25 @@ function failed(line: number, message: string): YamlDocument {
   return { value: undefined, problems: [{ path: '', message, line }], line, lineOf: () => line };
 }
 
-/** The first document that is too large, found before anything is parsed: a `---` at the start of a line ends one. */
+/** Where the documents of a text begin, and its end: a `---` at the start of a line ends one. One at a time: there may be millions. */
+function* documentStarts(text: string): Generator<number> {
+  for (const { index } of text.matchAll(/^---(?=\s|$)/gm)) yield index;
+  yield text.length;
+}
+
+/** The first document that is too large, found before anything is parsed. */
 function oversized(text: string): YamlDocument | undefined {
   const lineStart = (offset: number): number => text.slice(0, offset).split('\n').length;
   let start = 0;
-  for (const mark of [...text.matchAll(/^---(?=\s|$)/gm), { index: text.length }]) {
-    if (mark.index - start > DOCUMENT_BYTES_MAX) {
+  for (const end of documentStarts(text)) {
+    if (end - start > DOCUMENT_BYTES_MAX) {
       return failed(
         lineStart(start),
-        `the document that begins here has ${mark.index - start} characters; accepted: ` +
+        `the document that begins here has ${end - start} characters; accepted: ` +
           `at most ${DOCUMENT_BYTES_MAX} for each document, as many documents as needed`,
       );
     }
-    start = mark.index;
+    start = end;
   }
   return undefined;
 }
