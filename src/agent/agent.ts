@@ -38,6 +38,7 @@ export class Agent implements AgentView {
   readonly #scrape: DebugServer;
   #config: AgentConfig;
   #sourceRead = false;
+  #closed = false;
   #built: BuiltSnapshot | undefined;
 
   constructor(config: AgentConfig, logger: Logger) {
@@ -141,6 +142,8 @@ export class Agent implements AgentView {
     this.bridge.start();
     this.session.start();
     await this.source.start();
+    // It also returns when it is closed before it was read: then nothing must begin.
+    if (this.#closed) return;
     this.#sourceRead = true;
     this.reconciler.start();
     this.#logger.info(
@@ -151,6 +154,7 @@ export class Agent implements AgentView {
 
   /** Stops everything. Flows, ports and bridge stay as they are. */
   async close(): Promise<void> {
+    this.#closed = true;
     await this.reconciler.close();
     await Promise.all([this.source.close(), this.bridge.close(), this.session.close()]);
     await Promise.all([this.#debug.close(), this.#scrape.close()]);

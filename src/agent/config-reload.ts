@@ -3,8 +3,17 @@
  */
 import type { AgentConfig } from './config.ts';
 
-/** Parts that hold sockets or identity: they are read at the start only. */
-const FIXED_PARTS = ['node', 'ovs', 'rules', 'state', 'debug', 'metrics', 'kubernetes'] as const;
+/** Parts that hold sockets, identity or the logger: they are read at the start only. */
+const FIXED_PARTS = [
+  'node',
+  'ovs',
+  'rules',
+  'state',
+  'debug',
+  'metrics',
+  'log',
+  'kubernetes',
+] as const;
 
 /** The configuration to go on with, and the names of changed parts that wait for a restart. */
 export interface ReloadedConfig {
@@ -23,6 +32,7 @@ export function reloadConfig(current: AgentConfig, next: AgentConfig): ReloadedC
     state: current.state,
     debug: current.debug,
     metrics: current.metrics,
+    log: current.log,
     kubernetes: current.kubernetes,
   };
   return { config, needRestart };

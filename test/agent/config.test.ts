@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { type AgentConfig, readConfig } from '../../src/agent/config.ts';
+import { reloadConfig } from '../../src/agent/config-reload.ts';
 import { parseListen } from '../../src/agent/listen-address.ts';
 import { ConfigError } from '../../src/base/error.ts';
 
@@ -415,3 +416,24 @@ void t.test('a listen address is an address, a port, and no wildcard', async (t)
   ];
   for (const [text, wanted] of cases) t.strictSame(parseListen(text), wanted, text);
 });
+
+void t.test(
+  'on a reload every part takes effect or is named as one that needs a restart',
+  async (t) => {
+    const cases: [part: string, from: string, to: string, fixed: boolean][] = [
+      ['log', 'vtep:', 'log: {level: debug}\nvtep:', true],
+      ['node', 'node: dpu-1', 'node: dpu-2', true],
+      ['state', '/var/lib/dpu-agent', '/var/lib/other', true],
+      ['kubernetes', 'vtep:', 'kubernetes: {apiServer: "https://10.0.0.1:6443"}\nvtep:', true],
+      ['vtep', 'ip: 192.168.1.11', 'ip: 192.168.1.13', false],
+      ['tiers', 'platform: [dpu-system]', 'platform: []', false],
+      ['networks', 'name: tenant-a', 'name: tenant-b', false],
+    ];
+    for (const [part, from, to, fixed] of cases) {
+      const next = readConfig(changed([from, to]), 'agent.yaml', {});
+      const { config, needRestart } = reloadConfig(WANTED, next);
+      t.strictSame(needRestart, fixed ? [part] : [], part);
+      t.strictSame(config, fixed ? WANTED : next, `${part}: in force`);
+    }
+  },
+);

@@ -1,6 +1,6 @@
 /**
- * HTTP over a Unix socket for people on this machine: read-only, in a directory that only root can enter. It answers
- * questions with what the views give it and knows nothing of flows itself.
+ * HTTP over a Unix socket for people on this machine: read-only, for its owner only, in a directory that nobody else can
+ * write to. It answers questions with what the views give it and knows nothing of flows itself.
  */
 import { chmod, lstat, mkdir, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -124,11 +124,20 @@ async function prepareSocketPlace(path: string): Promise<void> {
   const refuse = (message: string): ConfigError =>
     new ConfigError(path, [{ path: 'debug.socket', message }]);
   const directory = dirname(path);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw refuse(`${directory} cannot be made: ${errorMessage(error)}`);
+  }
   const place = await lstat(directory);
   if (!place.isDirectory()) throw refuse(`${directory} is a symbolic link or no directory`);
   if (process.getuid !== undefined && place.uid !== process.getuid()) {
     throw refuse(`${directory} belongs to another user (uid ${place.uid})`);
+  }
+  // Who may write there may put another socket, or a link, in the place of ours.
+  if ((place.mode & 0o022) !== 0) {
+    const mode = (place.mode & 0o7777).toString(8);
+    throw refuse(`${directory} has mode ${mode}: others may write there; accepted: 0700 or 0755`);
   }
   const present = await lstat(path).catch(() => undefined);
   if (present === undefined) return;
