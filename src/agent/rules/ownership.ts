@@ -169,7 +169,9 @@ function checkEntry(
   const vni = entry.vni ?? referred?.vni;
   if (vni === undefined) return refuse('Invalid', 'neither vni nor spec.networkRef is given');
   if (referred !== undefined && vni !== referred.vni) {
-    return refuse('Invalid', `vni ${vni} is not that of network ${referred.name}, ${referred.vni}`);
+    // The VNI of a network that is not this writer's is not named.
+    const shown = namespaceMayUse(referred, namespace) ? `, ${referred.vni}` : '';
+    return refuse('Invalid', `vni ${vni} is not that of network ${referred.name}${shown}`);
   }
   // Ownership first: whether somebody else's VNI exists here is not this writer's to learn.
   if (!ownsVni(config.customerVnis, vni)) {

@@ -76,6 +76,13 @@ void t.test('one verdict per rule: its VNI, or why it has none', async (t) => {
       /vni 1000 is not that of network net-b, 1001/,
     ],
     [
+      "reference and VNI disagree, and the network's VNI is not this namespace's to learn",
+      'tenant-a',
+      { networkRef: 'net-b', rules: [{ vni: 1000, ...deny }] },
+      'Invalid',
+      /vni 1000 is not that of network net-b$/,
+    ],
+    [
       "another namespace's VNI",
       'tenant-a',
       { rules: [{ vni: 1001, ...deny }] },
