@@ -144,7 +144,7 @@ export const agentConfigSchema = z.strictObject({
       ip: address.optional().describe('The address itself. Environment: VTEP_LOCAL_IP.'),
       interface: interfaceName
         .optional()
-        .describe('Interface whose first global address it is. Environment: VXLAN_DEVICE.'),
+        .describe('Interface whose one IPv4 address it is. Environment: VXLAN_DEVICE.'),
       cidr: prefix.optional().describe('Prefix that holds the one address of this machine to use.'),
     })
     .optional()

@@ -40,7 +40,7 @@ export interface PortConfig extends EndpointConfig {
   readonly name: string;
 }
 
-/** How the local VTEP address is found; an agent with `interface` or `cidr` looks it up when it starts. */
+/** How the local VTEP address is found; with `interface` or `cidr` the agent looks for it again and again. */
 export type VtepConfig =
   { readonly ip: IpPrefix } | { readonly interface: string } | { readonly cidr: IpPrefix };
 
