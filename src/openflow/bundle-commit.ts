@@ -9,7 +9,7 @@
  * ```
  */
 import type { Buffer } from 'node:buffer';
-import { BaseError, ConnectionError, DecodeError, toError } from '../base/error.ts';
+import { ConnectionError, DecodeError, isBaseError, toError } from '../base/error.ts';
 import {
   BUNDLE_MESSAGE_MAX,
   bundleControlType,
@@ -36,6 +36,9 @@ export type BundleOutcome =
 
 /** Messages of one bundle whose errors are kept; the bundle is refused as a whole all the same. */
 export const REFUSED_MAX = 1000;
+
+/** Operation of all errors of a bundle. */
+const OP = 'openflow.bundle';
 
 /** One run through both phases. */
 export class BundleCommit {
@@ -68,9 +71,12 @@ export class BundleCommit {
     const { closed } = this.#vconn;
     if (closed !== undefined) return this.#explain(closed);
     const openXid = this.#mux.take(messages.length + 2);
-    const unwatch = this.#mux.watch(openXid, messages.length + 2, (offset, error) =>
-      this.#note(offset - 1, messages.length, error),
-    );
+    const unwatch = this.#mux.watch({
+      firstXid: openXid,
+      count: messages.length + 2,
+      op: OP,
+      onError: (offset, error) => this.#note(offset - 1, messages.length, error),
+    });
     try {
       await this.#fill(messages, openXid);
       if (this.#refused.size > 0) return await this.#discard();
@@ -117,15 +123,14 @@ export class BundleCommit {
   }
 
   #expect(xid: number, type: number, onReply?: () => void): Promise<Buffer> {
-    const op = 'openflow.bundle';
     return this.#mux.expect(xid, {
-      op,
+      op: OP,
       replyType: OFPT.EXPERIMENTER,
       timeoutMs: this.#timeoutMs,
       onTimeout: () => {
         const message = `no answer to a bundle request within ${this.#timeoutMs} ms`;
         const error = new ConnectionError('CONN_TIMEOUT', message, {
-          op,
+          op: OP,
           endpoint: this.#vconn.endpoint,
         });
         // Nobody can tell what the switch will do with the bundle: only a new connection is sure to be without it.
@@ -139,7 +144,7 @@ export class BundleCommit {
         }
         throw new DecodeError('DECODE_BAD_VALUE', `no answer to bundle request ${type}`, {
           protocol: 'openflow',
-          op,
+          op: OP,
           offset: 20,
           bytes: message,
         });
@@ -164,10 +169,10 @@ export class BundleCommit {
     // A commit that fails is rolled back; the error of the message comes before that of the commit.
     if (error instanceof OpenFlowError && this.#refused.size > 0) return this.#outcome();
     if (error instanceof OpenFlowError) throw this.#broken ?? error;
-    if (!(error instanceof BaseError)) throw error;
+    if (!isBaseError(error)) throw error;
     const code = error instanceof ConnectionError ? error.code : 'CONN_CLOSED';
     throw new ConnectionError(code, `bundle under way: ${error.message}`, {
-      op: 'openflow.bundle',
+      op: OP,
       endpoint: this.#vconn.endpoint,
       cause: error,
       details: { outcomeUnknown: this.#committing },
@@ -178,6 +183,6 @@ export class BundleCommit {
 function tooLongError(): OpenFlowError {
   return new OpenFlowError(
     `message is longer than the ${BUNDLE_MESSAGE_MAX} bytes that fit into a bundle`,
-    { code: 'OFP_MESSAGE_TOO_LONG', op: 'openflow.bundle', retryable: false },
+    { code: 'OFP_MESSAGE_TOO_LONG', op: OP, retryable: false },
   );
 }

@@ -5,7 +5,13 @@
 import { Buffer } from 'node:buffer';
 import { EventEmitter } from 'node:events';
 import { makeDeferred, type Deferred } from '../base/deferred.ts';
-import { BaseError, ConnectionError, DecodeError, toError } from '../base/error.ts';
+import {
+  ConnectionError,
+  DecodeError,
+  isBaseError,
+  toError,
+  type BaseError,
+} from '../base/error.ts';
 import { BundleCommit, type BundleOutcome } from './bundle-commit.ts';
 import { bundleFlags, type BundleOptions } from './bundle.ts';
 import { decodeError, typeName } from './error-msg.ts';
@@ -145,7 +151,7 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
       await connection.#handshake(controllerId);
       return connection;
     } catch (error) {
-      vconn?.close(error instanceof BaseError ? error : undefined);
+      vconn?.close(isBaseError(error) ? error : undefined);
       throw error;
     } finally {
       clearTimeout(timer);
@@ -199,12 +205,21 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
    * Asks to be told of changes of flows by `flowUpdate` events, until the connection ends or the monitor is cancelled.
    * Resolves when the switch watches; an update of any later change comes after that. Updates that are not taken in fast
    * enough make the switch pause, not us remember.
-   * @throws OpenFlowError when the switch cannot, or a monitor has this id; ConnectionError, DecodeError.
+   * @throws OpenFlowError when the switch cannot, `OFP_NO_ANSWER` when it does not say why; ConnectionError, DecodeError.
    */
   async monitorFlows(request: FlowMonitorRequest): Promise<void> {
-    await this.multipart(OFPMP.EXPERIMENTER, encodeFlowMonitorRequest(request), (body) =>
-      this.#emitFlowUpdates(body),
-    );
+    const reply = new MultipartReply(OFPMP.EXPERIMENTER, (body) => this.#emitFlowUpdates(body));
+    const body = encodeMultipart(OFPMP.EXPERIMENTER, encodeFlowMonitorRequest(request));
+    const xid = this.#mux.take();
+    const onReply = (message: Buffer): boolean => reply.receive(message);
+    const asked = this.#ask(OFPT.MULTIPART_REQUEST, body, onReply, xid);
+    // It is waited for below; a barrier that fails must not leave it without anybody.
+    asked.catch(() => undefined);
+    await this.barrier();
+    // Open vSwitch 3.1 answers a monitor that it refuses (an id in use, for one) with bytes of freed memory, whose xid is
+    // anything: nothing before the barrier's reply means refused. Such a request must not be sent twice.
+    this.#mux.fail(xid, noAnswer());
+    await asked;
   }
 
   /**
@@ -289,7 +304,12 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
   async #command(type: number, body: Uint8Array): Promise<void> {
     const xid = this.#mux.take();
     let refused: OpenFlowError | undefined;
-    const unwatch = this.#mux.watch(xid, 1, (_, error) => (refused = error));
+    const unwatch = this.#mux.watch({
+      firstXid: xid,
+      count: 1,
+      op: `openflow.${typeName(type).toLowerCase()}`,
+      onError: (_, error) => (refused = error),
+    });
     try {
       this.#vconn.send(encodeMessage(type, xid, body));
       await this.barrier();
@@ -299,10 +319,14 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
     }
   }
 
-  #ask(type: number, body: Uint8Array, onReply?: (message: Buffer) => boolean): Promise<Buffer> {
+  #ask(
+    type: number,
+    body: Uint8Array,
+    onReply?: (message: Buffer) => boolean,
+    xid = this.#mux.take(),
+  ): Promise<Buffer> {
     const { closed } = this.#vconn;
     if (closed !== undefined) return Promise.reject(closed);
-    const xid = this.#mux.take();
     const op = `openflow.${typeName(type).toLowerCase()}`;
     const replyType = REPLY_TYPES.get(type);
     if (replyType === undefined) return Promise.reject(new RangeError(`${op} has no reply`));
@@ -404,4 +428,12 @@ function checkFragmentMode({ flags }: SwitchConfig): void {
     `switch did not take fragment mode nx-match: flags are ${flags}, wanted ${WANTED_CONFIG.flags}`,
     { code: 'OFP_FRAGMENT_MODE', op: 'openflow.handshake', retryable: true },
   );
+}
+
+function noAnswer(): OpenFlowError {
+  return new OpenFlowError('switch has passed over the request for a flow monitor', {
+    code: 'OFP_NO_ANSWER',
+    op: 'openflow.monitorFlows',
+    retryable: false,
+  });
 }

@@ -28,9 +28,11 @@ interface Pending extends Expectation {
 }
 
 /** Errors for a block of xids that have no reply of their own. */
-interface Watch {
+export interface Watch {
   readonly firstXid: number;
   readonly count: number;
+  /** For the errors, as in {@link Expectation}. */
+  readonly op: string;
   onError(offset: number, error: OpenFlowError): void;
 }
 
@@ -60,13 +62,8 @@ export class XidMux {
     return deferred.promise;
   }
 
-  /** Calls `onError` for each error to one of `count` xids from `firstXid`, until the returned function is called. */
-  watch(
-    firstXid: number,
-    count: number,
-    onError: (offset: number, error: OpenFlowError) => void,
-  ): () => void {
-    const watch = { firstXid, count, onError };
+  /** Calls `onError` for each error to one of the watch's xids, until the returned function is called. */
+  watch(watch: Watch): () => void {
     this.#watches.add(watch);
     return () => void this.#watches.delete(watch);
   }
@@ -111,7 +108,7 @@ export class XidMux {
     for (const watch of this.#watches) {
       const offset = xid - watch.firstXid;
       if (offset < 0 || offset >= watch.count) continue;
-      watch.onError(offset, decodeError(message, 'openflow.bundle'));
+      watch.onError(offset, decodeError(message, watch.op));
       return;
     }
   }

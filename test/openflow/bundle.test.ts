@@ -1,28 +1,16 @@
 /** Two-phase bundles against a scripted switch: bytes, attribution of errors, lost connections, back pressure. */
 import fc from 'fast-check';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { REFUSED_MAX } from '../../src/openflow/bundle-commit.ts';
 import { BUNDLE_MESSAGE_MAX, encodeBundle } from '../../src/openflow/bundle.ts';
-import { OpenFlowConnection, type OpenFlowOptions } from '../../src/openflow/client.ts';
 import { Framer } from '../../src/openflow/framer.ts';
 import { encodeMessage, messageXid } from '../../src/openflow/header.ts';
 import { OFPBCT, OFPT, ONF_VENDOR_ID } from '../../src/openflow/ofp13.ts';
-import { fakeSwitch, type FakeScript, type FakeSwitch } from '../support/fake-switch.ts';
+import { connectedFake, type FakeScript } from '../support/fake-switch.ts';
 
 const { OPEN_REQUEST, CLOSE_REQUEST, COMMIT_REQUEST, DISCARD_REQUEST } = OFPBCT;
 const MSG_FAILED = 2313;
 const EXPERIMENTER_ERROR = 0xffff;
-
-async function connected(
-  t: Test,
-  script: FakeScript = {},
-  options: Partial<OpenFlowOptions> = {},
-): Promise<{ fake: FakeSwitch; connection: OpenFlowConnection }> {
-  const fake = await fakeSwitch(t, script);
-  const connection = await OpenFlowConnection.connect({ path: fake.path, ...options });
-  t.after(() => connection.close());
-  return { fake, connection };
-}
 
 /** Messages that differ, with xid 0 as the codecs give them. */
 function messages(count: number, size = 48): Buffer[] {
@@ -85,7 +73,7 @@ t.test('chunks hold whole messages in order, about 64 KiB each', async (t) => {
 });
 
 t.test('all messages are added, closed, and committed', async (t) => {
-  const { fake, connection } = await connected(t);
+  const { fake, connection } = await connectedFake(t);
   const given = messages(3000);
   t.strictSame(await connection.commitBundle(given), { committed: true });
   t.strictSame(fake.controls, [OPEN_REQUEST, CLOSE_REQUEST, COMMIT_REQUEST]);
@@ -96,14 +84,14 @@ t.test('all messages are added, closed, and committed', async (t) => {
 });
 
 t.test('no messages need no traffic', async (t) => {
-  const { fake, connection } = await connected(t);
+  const { fake, connection } = await connectedFake(t);
   t.strictSame(await connection.commitBundle([]), { committed: true });
   await connection.barrier();
   t.strictSame(fake.controls, []);
 });
 
 t.test('messages that are refused at ADD are named, and the rest is discarded', async (t) => {
-  const { fake, connection } = await connected(t, {
+  const { fake, connection } = await connectedFake(t, {
     onAdd: (message, index, client) => {
       if (index === 7) client.refuse(message, 4, 9);
       if (index === 99) client.refuse(message, 2, 10);
@@ -129,9 +117,40 @@ t.test('messages that are refused at ADD are named, and the rest is discarded', 
   );
 });
 
+t.test('a bundle that is gone when it is discarded is as good as discarded', async (t) => {
+  const { connection } = await connectedFake(t, {
+    onAdd: (message, index, client) => {
+      if (index === 1) client.refuse(message, 4, 9);
+    },
+    onControl: (type, message, client) => {
+      if (type !== DISCARD_REQUEST) return false;
+      client.refuse(message, EXPERIMENTER_ERROR, 2302, ONF_VENDOR_ID);
+      return true;
+    },
+  });
+  const outcome = await connection.commitBundle(messages(3));
+  t.match(outcome, { committed: false, refused: [{ index: 1 }] });
+  t.equal(connection.closed, undefined);
+});
+
+t.test('a connection lost at DISCARD: nothing is committed for certain', async (t) => {
+  const { connection } = await connectedFake(t, {
+    onAdd: (message, _, client) => client.refuse(message, 4, 9),
+    onControl: (type, _, client) => {
+      if (type !== DISCARD_REQUEST) return false;
+      client.destroy();
+      return true;
+    },
+  });
+  await t.rejects(connection.commitBundle(messages(1)), {
+    code: 'CONN_CLOSED',
+    details: { outcomeUnknown: false },
+  });
+});
+
 t.test('a message that is refused at COMMIT is named', async (t) => {
   const adds: Buffer[] = [];
-  const { fake, connection } = await connected(t, {
+  const { fake, connection } = await connectedFake(t, {
     onAdd: (message) => adds.push(Buffer.from(message)),
     onControl: (type, message, client) => {
       if (type !== COMMIT_REQUEST) return false;
@@ -142,7 +161,7 @@ t.test('a message that is refused at COMMIT is named', async (t) => {
   });
   t.match(await connection.commitBundle(messages(10)), {
     committed: false,
-    refused: [{ index: 3, error: { code: 'OFP_OFPBAC_BAD_OUT_GROUP' } }],
+    refused: [{ index: 3, error: { code: 'OFP_OFPBAC_BAD_OUT_GROUP', op: 'openflow.bundle' } }],
   });
   t.strictSame(fake.controls, [OPEN_REQUEST, CLOSE_REQUEST, COMMIT_REQUEST]);
 });
@@ -165,7 +184,7 @@ for (const { name, at, code, want, controls } of [
   },
 ]) {
   t.test(`a failure of ${name} that names no message is thrown`, async (t) => {
-    const { fake, connection } = await connected(t, {
+    const { fake, connection } = await connectedFake(t, {
       onControl: (type, message, client) => {
         if (type !== at) return false;
         client.refuse(message, EXPERIMENTER_ERROR, code, ONF_VENDOR_ID);
@@ -180,7 +199,7 @@ for (const { name, at, code, want, controls } of [
 
 t.test('a bundle that idled out says so, not only that its id is unknown', async (t) => {
   let open = Buffer.alloc(0);
-  const { connection } = await connected(t, {
+  const { connection } = await connectedFake(t, {
     onControl: (type, message, client) => {
       if (type === OPEN_REQUEST) open = Buffer.from(message);
       if (type !== CLOSE_REQUEST) return false;
@@ -198,7 +217,7 @@ for (const { name, at, outcomeUnknown } of [
   { name: 'COMMIT', at: COMMIT_REQUEST, outcomeUnknown: true },
 ]) {
   t.test(`a connection lost at ${name}: outcome unknown is ${outcomeUnknown}`, async (t) => {
-    const { connection } = await connected(t, {
+    const { connection } = await connectedFake(t, {
       onControl: (type, _, client) => {
         if (type !== at) return false;
         client.destroy();
@@ -218,7 +237,7 @@ t.test(
   'silence at COMMIT: time-out, outcome unknown, and the connection is given up',
   async (t) => {
     const script: FakeScript = { onControl: (type) => type === COMMIT_REQUEST };
-    const { connection } = await connected(t, script, { bundleTimeoutMs: 100 });
+    const { connection } = await connectedFake(t, script, { bundleTimeoutMs: 100 });
     await t.rejects(connection.commitBundle(messages(1)), {
       code: 'CONN_TIMEOUT',
       details: { outcomeUnknown: true },
@@ -228,7 +247,7 @@ t.test(
 );
 
 t.test('a commit that is answered by nonsense is an unknown outcome', async (t) => {
-  const { connection } = await connected(t, {
+  const { connection } = await connectedFake(t, {
     onControl: (type, message, client) => {
       if (type !== COMMIT_REQUEST) return false;
       client.send(encodeMessage(OFPT.EXPERIMENTER, messageXid(message), Buffer.alloc(4)));
@@ -243,7 +262,7 @@ t.test('a commit that is answered by nonsense is an unknown outcome', async (t) 
 });
 
 t.test('a message that no bundle can carry is refused before anything is sent', async (t) => {
-  const { fake, connection } = await connected(t);
+  const { fake, connection } = await connectedFake(t);
   const long = Buffer.alloc(BUNDLE_MESSAGE_MAX + 1);
   t.match(await connection.commitBundle([...messages(2), long]), {
     committed: false,
@@ -257,7 +276,7 @@ t.test('a message that no bundle can carry is refused before anything is sent', 
 });
 
 t.test('bundles of one connection run one after another', async (t) => {
-  const { fake, connection } = await connected(t, {
+  const { fake, connection } = await connectedFake(t, {
     onAdd: (message, index, client) => {
       if (message.length === 24 + 8 + 16 && index === 1) client.refuse(message, 5, 1);
     },
@@ -279,7 +298,7 @@ t.test('bundles of one connection run one after another', async (t) => {
 });
 
 t.test('errors without end are bounded', async (t) => {
-  const { connection } = await connected(t, {
+  const { connection } = await connectedFake(t, {
     onAdd: (message, _, client) => {
       client.refuse(message, 4, 9);
       client.refuse(message, 4, 10);
@@ -295,7 +314,7 @@ t.test('errors without end are bounded', async (t) => {
 
 t.test('a switch that reads slowly holds us back, and costs no memory', async (t) => {
   const given = messages(400, 50_000);
-  const { fake, connection } = await connected(
+  const { fake, connection } = await connectedFake(
     t,
     {
       onAdd: (_, index, client) => {
@@ -313,7 +332,7 @@ t.test('a switch that reads slowly holds us back, and costs no memory', async (t
 
 t.test('a switch that stops reading is given up', async (t) => {
   const script: FakeScript = { onAdd: (_, index, client) => index === 0 && client.pause() };
-  const { connection } = await connected(t, script, { bundleTimeoutMs: 150 });
+  const { connection } = await connectedFake(t, script, { bundleTimeoutMs: 150 });
   await t.rejects(connection.commitBundle(messages(400, 50_000)), {
     code: /CONN_OVERLOAD|CONN_TIMEOUT/,
     details: { outcomeUnknown: false },

@@ -1,178 +1,24 @@
-/** One connection to a scripted switch: handshake, requests, dumps, and what a hostile or absent peer leads to. */
+/** One connection to a scripted switch: requests, events, dumps, and what a hostile peer leads to. */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { BaseError } from '../../src/base/error.ts';
-import { OpenFlowConnection, type OpenFlowOptions } from '../../src/openflow/client.ts';
 import { encodeMessage, messageType, messageXid } from '../../src/openflow/header.ts';
 import { MultipartReply } from '../../src/openflow/multipart.ts';
 import { OFPMP, OFPT } from '../../src/openflow/ofp13.ts';
+import { XidMux } from '../../src/openflow/xid-mux.ts';
 import {
-  fakeSwitch,
-  helloOf,
+  connectedFake,
   multipartPart,
   portBytes,
-  type FakeClient,
   type FakeScript,
-  type FakeSwitch,
 } from '../support/fake-switch.ts';
 
 const EMPTY = new Uint8Array(0);
 
-async function connected(
-  t: Test,
-  script: FakeScript = {},
-  options: Partial<OpenFlowOptions> = {},
-): Promise<{ fake: FakeSwitch; client: FakeClient; connection: OpenFlowConnection }> {
-  const fake = await fakeSwitch(t, script);
-  const connection = await OpenFlowConnection.connect({ path: fake.path, ...options });
-  t.after(() => connection.close());
-  const [client] = fake.clients;
-  if (client === undefined) throw new Error('no client');
-  return { fake, client, connection };
-}
-
-t.test('the handshake asks for everything, and reads the configuration back', async (t) => {
-  const { fake, connection } = await connected(t, {}, { controllerId: 0x6470 });
-  t.strictSame(
-    fake.types.filter((type) => type !== OFPT.BARRIER_REQUEST),
-    [
-      OFPT.HELLO,
-      OFPT.FEATURES_REQUEST,
-      OFPT.SET_CONFIG,
-      OFPT.GET_CONFIG_REQUEST,
-      OFPT.EXPERIMENTER,
-      OFPT.SET_ASYNC,
-    ],
-  );
-  t.equal(fake.types.at(-1), OFPT.BARRIER_REQUEST);
-  t.match(connection.features, { datapathId: 0x00ff_1234_5678_9abcn, nTables: 254 });
-  t.strictSame(await connection.switchConfig(), { flags: 3, missSendLen: 128 });
-});
-
-for (const { name, hello, message } of [
-  { name: '1.0', hello: helloOf(1), message: /speaks OpenFlow 1\.0, we speak 1\.3 only/ },
-  { name: '1.4 and 1.5 by bitmap', hello: helloOf(6, 0b1100000), message: /OpenFlow 1\.4, 1\.5,/ },
-  { name: 'nothing', hello: helloOf(4, 0), message: /of another version/ },
-]) {
-  t.test(`a switch that speaks ${name} is refused with the remedy`, async (t) => {
-    const fake = await fakeSwitch(t, { hello });
-    const connecting = OpenFlowConnection.connect({ path: fake.path });
-    await t.rejects(connecting, { code: 'CONN_VERSION', endpoint: fake.path, message });
-    await t.rejects(OpenFlowConnection.connect({ path: fake.path }), /protocols=OpenFlow13/);
-  });
-}
-
-for (const { name, hello } of [
-  { name: 'bitmap with 1.3', hello: helloOf(6, 0b1110010) },
-  { name: 'header 1.5 without bitmap', hello: helloOf(6) },
-  { name: 'header of an unknown version without bitmap', hello: helloOf(0x7f) },
-]) {
-  t.test(`${name} is a switch that speaks 1.3`, async (t) => {
-    const { connection } = await connected(t, { hello });
-    await connection.barrier();
-    t.equal(connection.closed, undefined);
-  });
-}
-
-const handshakeFaults: {
-  name: string;
-  script: FakeScript;
-  want: { code: string; errorType?: number; errorCode?: number; cause?: { code: string } };
-}[] = [
-  {
-    name: 'an error instead of HELLO',
-    script: { hello: encodeMessage(OFPT.ERROR, 1, Buffer.from([0, 0, 0, 0])) },
-    want: { code: 'CONN_VERSION', cause: { code: 'OFP_OFPHFC_INCOMPATIBLE' } },
-  },
-  {
-    name: 'another message instead of HELLO',
-    script: { hello: encodeMessage(OFPT.BARRIER_REPLY, 1) },
-    want: { code: 'DECODE_UNKNOWN_TYPE' },
-  },
-  {
-    name: 'JSON instead of HELLO',
-    script: { hello: Buffer.from('{"id":"echo","method":"echo","params":[]}') },
-    want: { code: 'DECODE_BAD_VALUE' },
-  },
-  {
-    name: 'no answer to anything',
-    script: { onMessage: () => true },
-    want: { code: 'CONN_TIMEOUT' },
-  },
-  {
-    name: 'SET_CONFIG without effect',
-    script: { onMessage: (message) => messageType(message) === OFPT.SET_CONFIG },
-    want: { code: 'OFP_FRAGMENT_MODE' },
-  },
-  {
-    name: 'SET_ASYNC refused',
-    script: {
-      onMessage: (message, client) => {
-        if (messageType(message) !== OFPT.SET_ASYNC) return false;
-        client.refuse(message, 1, 5);
-        return true;
-      },
-    },
-    want: { code: 'OFP_OFPBRC_EPERM', errorType: 1, errorCode: 5 },
-  },
-  {
-    name: 'features of four bytes',
-    script: {
-      onMessage: (message, client) => {
-        if (messageType(message) !== OFPT.FEATURES_REQUEST) return false;
-        client.send(encodeMessage(OFPT.FEATURES_REPLY, messageXid(message), Buffer.alloc(4)));
-        return true;
-      },
-    },
-    want: { code: 'DECODE_SHORT' },
-  },
-  {
-    name: 'hanging up in the middle',
-    script: {
-      onMessage: (message, client) => {
-        if (messageType(message) === OFPT.GET_CONFIG_REQUEST) client.destroy();
-        return false;
-      },
-    },
-    want: { code: 'CONN_CLOSED' },
-  },
-];
-for (const { name, script, want } of handshakeFaults) {
-  t.test(`handshake: ${name}`, async (t) => {
-    const fake = await fakeSwitch(t, script);
-    const connecting = OpenFlowConnection.connect({ path: fake.path, timeoutMs: 300 });
-    await t.rejects(connecting, want);
-    await sleep(10);
-    t.equal(fake.clients.size, 0, 'the socket is closed');
-  });
-}
-
-t.test('a socket that is absent, or a path that can be none', async (t) => {
-  const fake = await fakeSwitch(t, {}, { listen: false });
-  for (const path of [fake.path, `/${'x'.repeat(200)}`, '/nul\0', '/']) {
-    await t.rejects(OpenFlowConnection.connect({ path }), {
-      code: 'CONN_REFUSED',
-      retryable: true,
-      endpoint: path,
-    });
-  }
-});
-
-t.test('an attempt can be given up, before and during the handshake', async (t) => {
-  const fake = await fakeSwitch(t, { onMessage: () => true });
-  const during = AbortSignal.timeout(30);
-  for (const signal of [AbortSignal.abort(), during]) {
-    const began = performance.now();
-    const connecting = OpenFlowConnection.connect({ path: fake.path, signal });
-    await t.rejects(connecting, { code: 'CONN_CLOSED', message: /given up by us/ });
-    t.ok(performance.now() - began < 1000);
-  }
-});
-
 t.test('a stream cut at every byte works alike', async (t) => {
-  const { connection } = await connected(t, { splitBytes: 1 });
+  const { connection } = await connectedFake(t, { splitBytes: 1 });
   await connection.echo();
   const ports = await connection.portDescriptions();
   t.strictSame(
@@ -186,7 +32,7 @@ t.test('a stream cut at every byte works alike', async (t) => {
 
 t.test('replies find their requests by xid, in any order; errors too', async (t) => {
   const asked: Buffer[] = [];
-  const { client, connection } = await connected(t, {
+  const { client, connection } = await connectedFake(t, {
     onMessage: (message) => {
       if (messageType(message) !== OFPT.ROLE_REQUEST) return false;
       asked.push(Buffer.from(message));
@@ -214,7 +60,7 @@ t.test('replies find their requests by xid, in any order; errors too', async (t)
 
 t.test('an echo request is answered with its body', async (t) => {
   const replies: Buffer[] = [];
-  const { client } = await connected(t, {
+  const { client } = await connectedFake(t, {
     onMessage: (message) => {
       if (messageType(message) === OFPT.ECHO_REPLY) replies.push(Buffer.from(message));
       return false;
@@ -230,7 +76,7 @@ t.test('an echo request is answered with its body', async (t) => {
 });
 
 t.test('port status and packet-in are events', async (t) => {
-  const { client, connection } = await connected(t);
+  const { client, connection } = await connectedFake(t);
   const packetIn = once(connection, 'packetIn');
   const portStatus = once(connection, 'portStatus');
   const status = Buffer.concat([Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]), portBytes(9, 'gone')]);
@@ -254,7 +100,7 @@ for (const { name, bytes } of [
   { name: 'a message of version 1.0', bytes: Buffer.from('0103000800000000', 'hex') },
 ]) {
   t.test(`${name} ends the connection with a DecodeError, and nothing else`, async (t) => {
-    const { client, connection } = await connected(t);
+    const { client, connection } = await connectedFake(t);
     const waiting = connection.request(OFPT.GET_ASYNC_REQUEST).catch((error: unknown) => error);
     const closed = once(connection, 'close');
     client.send(bytes);
@@ -271,7 +117,7 @@ for (const { name, bytes } of [
 }
 
 t.test('an answer of another type than was asked for ends the connection', async (t) => {
-  const { connection } = await connected(t, {
+  const { connection } = await connectedFake(t, {
     onMessage: (message, client) => {
       if (messageType(message) !== OFPT.ROLE_REQUEST) return false;
       client.send(encodeMessage(OFPT.HELLO, messageXid(message)));
@@ -288,7 +134,7 @@ t.test('an answer of another type than was asked for ends the connection', async
 
 t.test('a request without an answer times out; a late answer harms nobody', async (t) => {
   const late: Buffer[] = [];
-  const { client, connection } = await connected(
+  const { client, connection } = await connectedFake(
     t,
     {
       onMessage: (message) => {
@@ -309,7 +155,7 @@ t.test('a request without an answer times out; a late answer harms nobody', asyn
 });
 
 t.test('close() tells who waits, once, and later calls reject', async (t) => {
-  const { connection } = await connected(t, {
+  const { connection } = await connectedFake(t, {
     onMessage: (message) => messageType(message) === OFPT.GET_ASYNC_REQUEST,
   });
   let closes = 0;
@@ -324,7 +170,7 @@ t.test('close() tells who waits, once, and later calls reject', async (t) => {
 
 t.test('a dump comes part by part, beside other traffic', async (t) => {
   const parts = 500;
-  const { connection } = await connected(t, {
+  const { connection } = await connectedFake(t, {
     onMessage: (message, client) => {
       if (messageType(message) !== OFPT.MULTIPART_REQUEST) return false;
       for (let i = 0; i < parts; i++) {
@@ -351,7 +197,7 @@ t.test('what goes wrong inside a dump', async (t) => {
       return true;
     },
   };
-  const { connection } = await connected(t, script);
+  const { connection } = await connectedFake(t, script);
   const mine = new TypeError('a fault of the caller');
   const failing = connection.multipart(OFPMP.FLOW, EMPTY, () => {
     throw mine;
@@ -369,6 +215,25 @@ t.test('what goes wrong inside a dump', async (t) => {
   t.match(connection.closed, { code: 'DECODE_UNKNOWN_TYPE' });
 });
 
+t.test('a part without its own header ends the connection', async (t) => {
+  const { connection } = await connectedFake(t, {
+    onMessage: (message, client) => {
+      if (messageType(message) !== OFPT.MULTIPART_REQUEST) return false;
+      client.send(encodeMessage(OFPT.MULTIPART_REPLY, messageXid(message), Buffer.alloc(7)));
+      return true;
+    },
+  });
+  await t.rejects(connection.portDescriptions(), { code: 'DECODE_SHORT' });
+  t.match(connection.closed, { code: 'DECODE_SHORT' });
+});
+
+t.test('transaction ids start again before they end, and are never 0', async (t) => {
+  const mux = new XidMux();
+  t.equal(mux.take(0xffff_fff0), 1);
+  t.equal(mux.take(0x10), 1, 'a block is never cut in two');
+  t.equal(mux.take(), 0x11);
+});
+
 t.test('a dump without end is ended', async (t) => {
   const reply = new MultipartReply(OFPMP.FLOW, () => undefined, 10_000);
   const request = encodeMessage(OFPT.MULTIPART_REQUEST, 1, Buffer.from([0, OFPMP.FLOW]));
@@ -384,7 +249,7 @@ t.test('a dump without end is ended', async (t) => {
 });
 
 t.test('a flood of messages that nobody asked for costs bounded memory', async (t) => {
-  const { client, connection } = await connected(t);
+  const { client, connection } = await connectedFake(t);
   const status = Buffer.concat([Buffer.alloc(8), portBytes(1, 'p')]);
   const noise = Buffer.concat([
     encodeMessage(OFPT.PACKET_IN, 0, Buffer.alloc(1500)),
@@ -405,7 +270,7 @@ t.test('a flood of messages that nobody asked for costs bounded memory', async (
 });
 
 t.test('a peer that asks for echoes and reads nothing is given up', async (t) => {
-  const { client, connection } = await connected(t, {}, { maxQueuedBytes: 1 << 20 });
+  const { client, connection } = await connectedFake(t, {}, { maxQueuedBytes: 1 << 20 });
   const closed = once(connection, 'close');
   client.pause();
   const echo = encodeMessage(OFPT.ECHO_REQUEST, 1, Buffer.alloc(60_000));
@@ -416,7 +281,7 @@ t.test('a peer that asks for echoes and reads nothing is given up', async (t) =>
 t.test(
   'requests to a peer that reads nothing are bounded, and every one of them is told',
   async (t) => {
-    const { client, connection } = await connected(t, {}, { maxQueuedBytes: 1 << 20 });
+    const { client, connection } = await connectedFake(t, {}, { maxQueuedBytes: 1 << 20 });
     client.pause();
     const body = Buffer.alloc(60_000);
     const asked = Array.from({ length: 100 }, () => connection.request(OFPT.ECHO_REQUEST, body));
@@ -427,7 +292,7 @@ t.test(
 );
 
 t.test('a peer that hangs up with our bytes unread is gone at once', async (t) => {
-  const { client, connection } = await connected(t);
+  const { client, connection } = await connectedFake(t);
   client.pause();
   const waiting = connection.request(OFPT.ECHO_REQUEST, Buffer.alloc(60_000));
   const more = Array.from({ length: 20 }, () =>
@@ -443,7 +308,7 @@ t.test('a peer that hangs up with our bytes unread is gone at once', async (t) =
 t.test('a fragment mode that another client has reset is set again', async (t) => {
   let reset = false;
   let deaf = false;
-  const { fake, connection } = await connected(t, {
+  const { fake, connection } = await connectedFake(t, {
     onMessage: (message, client) => {
       const type = messageType(message);
       if (type === OFPT.SET_CONFIG) reset = reset && deaf;
@@ -476,7 +341,7 @@ t.test('random bytes after the handshake never crash', async (t) => {
         { minLength: 1, maxLength: 8 },
       ),
       async (chunks) => {
-        const { client, connection } = await connected(t);
+        const { client, connection } = await connectedFake(t);
         const asked = [
           connection.portDescriptions(),
           connection.switchConfig(),

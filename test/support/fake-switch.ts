@@ -6,6 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { OpenFlowConnection, type OpenFlowOptions } from '../../src/openflow/client.ts';
 import { Framer } from '../../src/openflow/framer.ts';
 import { encodeMessage, messageBody, messageType, messageXid } from '../../src/openflow/header.ts';
 import {
@@ -214,4 +215,18 @@ export async function fakeSwitch(
   });
   if (options.listen !== false) await fake.listen();
   return fake;
+}
+
+/** Starts a fake and connects to it; both end with the test. */
+export async function connectedFake(
+  t: { after(teardown: () => Promise<void> | void): void },
+  script: FakeScript = {},
+  options: Partial<OpenFlowOptions> = {},
+): Promise<{ fake: FakeSwitch; client: FakeClient; connection: OpenFlowConnection }> {
+  const fake = await fakeSwitch(t, script);
+  const connection = await OpenFlowConnection.connect({ path: fake.path, ...options });
+  t.after(() => connection.close());
+  const [client] = fake.clients;
+  if (client === undefined) throw new Error('no client');
+  return { fake, client, connection };
 }
