@@ -17,7 +17,7 @@ import { formatFlow } from '../../src/openflow/format.ts';
 import { encodeMessage, messageBody } from '../../src/openflow/header.ts';
 import { encodeMatch } from '../../src/openflow/match.ts';
 import { decodeMultipart, encodeMultipart } from '../../src/openflow/multipart.ts';
-import { OFPMP, OFPT } from '../../src/openflow/ofp13.ts';
+import { OFPBCT, OFPMP, OFPT } from '../../src/openflow/ofp13.ts';
 import { records } from '../fixtures/openflow/records.ts';
 import { fakeSwitch, type FakeClient } from '../support/fake-switch.ts';
 import { matchOfFlow } from './arbitrary.ts';
@@ -269,3 +269,49 @@ void t.test('an update that cannot be ends the connection with the reason', asyn
   t.match(reason, { code: 'DECODE_UNKNOWN_TYPE' });
   t.strictSame(seen, []);
 });
+
+void t.test('a commit and a later change are told in their order, even in one chunk', async (t) => {
+  const [sample] = REPLIES;
+  const fake = await fakeSwitch(t, {
+    onControl: (type, message, client) => {
+      if (type !== OFPBCT.COMMIT_REQUEST) return false;
+      const reply = Buffer.from(message);
+      reply.writeUInt16BE(OFPBCT.COMMIT_REPLY, 20);
+      const update = sample?.dump ?? Buffer.alloc(0);
+      client.send(Buffer.concat([update, reply, update]));
+      return true;
+    },
+  });
+  const connection = await OpenFlowConnection.connect({ path: fake.path });
+  t.after(() => connection.close());
+  const seen: string[] = [];
+  connection.on('flowUpdate', ({ event }) => seen.push(event));
+  const mod = encodeMessage(OFPT.FLOW_MOD, 0, Buffer.alloc(48));
+  await connection.commitBundle([mod], { onCommitted: () => seen.push('committed') });
+  t.strictSame(seen, ['added', 'committed', 'added']);
+});
+
+void t.test(
+  'a monitor that the switch refuses is an error at once, with or without a reason',
+  async (t) => {
+    let answer: 'error' | 'nothing' = 'error';
+    const fake = await fakeSwitch(t, {
+      onMessage: (message, client) => {
+        if (message[1] !== OFPT.MULTIPART_REQUEST) return false;
+        if (answer === 'error') client.refuse(message, 1, 2);
+        return true;
+      },
+    });
+    const connection = await OpenFlowConnection.connect({ path: fake.path });
+    t.after(() => connection.close());
+    await t.rejects(connection.monitorFlows({ id: 1 }), { code: 'OFP_OFPBRC_BAD_STAT' });
+    answer = 'nothing';
+    await t.rejects(connection.monitorFlows({ id: 2 }), { code: 'OFP_NO_ANSWER' });
+    await connection.echo();
+    fake.script.onMessage = (message, client) => {
+      if (message[1] === OFPT.MULTIPART_REQUEST) client.destroy();
+      return message[1] === OFPT.MULTIPART_REQUEST;
+    };
+    await t.rejects(connection.monitorFlows({ id: 3 }), { code: 'CONN_CLOSED' });
+  },
+);

@@ -14,7 +14,6 @@ import type { Mirror } from './mirror.ts';
 
 /** The table that the switch itself learns into: what comes and goes there is no drift. */
 const LEARNED_TABLE = 41;
-const MONITOR_ID = 1;
 /** Between two repairs of one flow, and between two dumps that others are the cause of. Milliseconds. */
 const REPAIR_INTERVAL_MS = 1000;
 /** A flow that was left alone for so long has been repaired for good. Milliseconds. */
@@ -40,6 +39,8 @@ export class DriftWatch {
   readonly #options: DriftWatchOptions;
   #connection: OpenFlowConnection | undefined;
   #subscribed = false;
+  /** Never used twice on a connection: Open vSwitch 3.1 does not stand that. */
+  #nextMonitorId = 1;
   #mirror: Mirror | undefined;
   readonly #marked = new Set<string>();
   /** Flow key -> its last repair and how many there were in a row; the oldest first. */
@@ -84,13 +85,11 @@ export class DriftWatch {
     }
     if (this.#subscribed) return;
     try {
-      await connection.monitorFlows({ id: MONITOR_ID });
+      await connection.monitorFlows({ id: this.#nextMonitorId++ });
       this.#refusalLogged = false;
     } catch (error) {
       if (!(error instanceof OpenFlowError)) throw error;
-      // An attempt whose answer came too late has left the monitor behind.
-      const isThere = error.code === 'OFP_OFPMOFC_MONITOR_EXISTS';
-      if (!isThere && !this.#refusalLogged) {
+      if (!this.#refusalLogged) {
         this.#refusalLogged = true;
         this.#options.logger.warn(
           { err: error },
@@ -114,14 +113,19 @@ export class DriftWatch {
   }
 
   /**
-   * The marked flows that may be repaired now. A flow that was repaired less than a second ago stays marked, and a poke will
+   * The marked flows that may be repaired now; none while a dump is wanted, since they may need what only that finds: a
+   * group that is gone. A flow that was repaired less than a second ago stays marked, and a poke will
    * come in its time: whoever changes it again and again must not make us spin.
    */
   take(): ReadonlySet<string> {
     const nowMs = this.#options.now();
     this.#forgetQuiet(nowMs);
     const due = new Set<string>();
-    let againMs = this.#dumpWanted ? this.#dumpWaitMs() : Infinity;
+    if (this.#dumpWanted) {
+      this.#pokeIn(this.#dumpWaitMs());
+      return due;
+    }
+    let againMs = Infinity;
     for (const key of this.#marked) {
       const last = this.#repairs.get(key);
       const waitMs = last === undefined ? 0 : last.atMs + REPAIR_INTERVAL_MS - nowMs;
