@@ -51,6 +51,7 @@ class Agent {
       chunkSize: undefined,
       onCommitted: (done) => this.#mirror.apply(done),
       onRefused: () => {},
+      mayWrite: () => true,
     });
   }
 

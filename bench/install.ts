@@ -37,6 +37,7 @@ async function firstSync(
     chunkSize,
     onCommitted,
     onRefused: () => {},
+    mayWrite: () => true,
   });
   if (outcome.refused.length > 0) throw new Error(String(outcome.refused[0]?.error));
 }

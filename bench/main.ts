@@ -4,13 +4,16 @@
  */
 import { Command, InvalidArgumentError } from 'commander';
 import { change } from './change.ts';
+import { codec } from './codec.ts';
 import { dump } from './dump.ts';
 import { install } from './install.ts';
+import { lab } from './lab.ts';
+import { oneChange } from './one-change.ts';
 import { runFacts } from './machine.ts';
 import { formatResult, toJson, type WorkloadResult } from './report.ts';
 import type { BenchContext, Workload } from './workload.ts';
 
-const WORKLOADS: readonly Workload[] = [install, change, dump];
+const WORKLOADS: readonly Workload[] = [install, change, dump, oneChange, lab, codec];
 
 class Interrupted extends Error {}
 

@@ -81,19 +81,31 @@ export function toJson(facts: RunFacts, results: readonly WorkloadResult[]): unk
   };
 }
 
+/** What is shown of a row's samples, by the heads of its columns. */
+function columnsOf({ quantiles }: Comparison): [string, (samples: readonly number[]) => number][] {
+  if (quantiles !== undefined) {
+    return quantiles.map((part) => [`p${part * 100}`, (samples) => quantile(samples, part)]);
+  }
+  return [
+    ['median', median],
+    ['least', (samples) => quantile(samples, 0)],
+    ['most', (samples) => quantile(samples, 1)],
+  ];
+}
+
 function comparisonTable(comparison: Comparison): string {
   const ratio = comparison.baseline !== undefined;
+  const columns = columnsOf(comparison);
   const table = new Table({
-    head: [comparison.title, 'median', 'least', 'most', ...(ratio ? ['ratio'] : [])],
+    head: [comparison.title, ...columns.map(([head]) => head), ...(ratio ? ['ratio'] : [])],
     colAligns: ['left', 'right', 'right', 'right', 'right'],
     style: { head: [], border: [] },
   });
   for (const row of comparison.rows) {
     const { subject, samples, unit } = row;
-    const numbers = [median(samples), quantile(samples, 0), quantile(samples, 1)];
     table.push([
       subject,
-      ...numbers.map((value) => formatMeasure(value, unit)),
+      ...columns.map(([, read]) => formatMeasure(read(samples), unit)),
       ...(ratio ? [formatMeasure(ratioToBaseline(comparison, row) ?? Number.NaN, 'x')] : []),
     ]);
   }

@@ -44,15 +44,19 @@ export async function timeOf(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - start;
 }
 
-/** Nanoseconds per item of synchronous `work`, once per round; the rounds before, in which V8 compiles, do not count. */
+/**
+ * Nanoseconds of CPU time per item of synchronous `work`, once per round: what others do on the machine does not count, nor
+ * do the rounds before, in which V8 compiles.
+ */
 export function nanosecondsEach(rounds: number, items: number, work: () => void): number[] {
   const warmUps = Math.max(2, Math.ceil(20_000 / items));
   for (let round = 0; round < warmUps; round++) work();
   return Array.from({ length: rounds }, () => {
     collectGarbage();
-    const start = performance.now();
+    const start = process.threadCpuUsage();
     work();
-    return ((performance.now() - start) * 1e6) / items;
+    const { user, system } = process.threadCpuUsage(start);
+    return ((user + system) * 1000) / items;
   });
 }
 

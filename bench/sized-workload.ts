@@ -17,15 +17,20 @@ export type Compare = (
   flowCount: number,
 ) => Promise<SizedResult>;
 
-/** A workload that runs `compare` for each size that the run asks for. */
-export function sizedWorkload(id: string, title: string, compare: Compare): Workload {
+/** A workload that runs `compare` for each size that the run asks for, or for sizes of its own. */
+export function sizedWorkload(
+  id: string,
+  title: string,
+  compare: Compare,
+  flowCounts?: readonly number[],
+): Workload {
   return {
     id,
     title,
     async run(context) {
       const bench = await BenchSwitch.start(context);
       const results: SizedResult[] = [];
-      for (const flowCount of context.flowCounts) {
+      for (const flowCount of flowCounts ?? context.flowCounts) {
         context.say(`${flowCount} flows`);
         results.push(await compare(context, bench, flowCount));
       }

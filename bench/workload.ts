@@ -19,6 +19,8 @@ export interface Comparison {
   readonly title: string;
   /** Subject that the others are divided by; absent where the rows have nothing in common. */
   readonly baseline?: string;
+  /** Parts (0..1) of the samples whose bounds are shown; median, least and most when absent. */
+  readonly quantiles?: readonly number[];
   readonly rows: readonly Row[];
 }
 
