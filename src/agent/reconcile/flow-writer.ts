@@ -17,7 +17,8 @@ export interface RefusedChange {
 /** What a write did. */
 export interface WriteOutcome {
   readonly refused: readonly RefusedChange[];
-  readonly bundles: number;
+  /** False when writing stopped because it was no longer allowed. */
+  readonly complete: boolean;
 }
 
 /** How a write is done. */
@@ -28,6 +29,8 @@ export interface WriteOptions {
   readonly onCommitted: (changes: readonly Change[]) => void;
   /** Called for each bundle that the switch refused. */
   readonly onRefused: () => void;
+  /** Asked before each bundle: false when another agent has the bridge by now. */
+  readonly mayWrite: () => boolean;
 }
 
 /** Chunk of a first sync: 1,000 flows stall the switch's other connections by about 4 ms. */
@@ -41,22 +44,22 @@ const REFUSALS_MAX = 64;
  * without naming a message, or too many are refused. The caller then dumps before it writes again.
  */
 export async function writeChanges(
-  connection: OpenFlowConnection,
+  connection: Pick<OpenFlowConnection, 'commitBundle'>,
   changes: readonly Change[],
   options: WriteOptions,
 ): Promise<WriteOutcome> {
   const refused: RefusedChange[] = [];
   const size = options.chunkSize ?? Math.max(1, changes.length);
-  let bundles = 0;
+  let refusals = 0;
   for (let start = 0; start < changes.length; start += size) {
     let pending = changes.slice(start, start + size);
     while (pending.length > 0) {
+      if (!options.mayWrite()) return { refused, complete: false };
       const sent = pending;
       const outcome = await connection.commitBundle(
         sent.map((change) => change.message),
         { onCommitted: () => options.onCommitted(sent) },
       );
-      bundles++;
       if (outcome.committed) break;
       options.onRefused();
       const named = new Map(outcome.refused.map(({ index, error }) => [index, error]));
@@ -65,10 +68,11 @@ export async function writeChanges(
         if (change !== undefined) refused.push({ change, error });
       }
       pending = pending.filter((_, index) => !named.has(index));
-      if (refused.length > 0 && bundles > REFUSALS_MAX) throw new TooManyRefusals(refused);
+      refusals++;
+      if (refusals > REFUSALS_MAX) throw new TooManyRefusals(refused);
     }
   }
-  return { refused, bundles };
+  return { refused, complete: true };
 }
 
 /** The switch refuses one bundle after another. */

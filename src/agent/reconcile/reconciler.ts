@@ -12,13 +12,9 @@ import type { DesiredState } from '../flow/desired.ts';
 import { diff, fullScope, type Change } from '../flow/diff.ts';
 import type { Snapshot } from '../flow/model.ts';
 import { DriftWatch } from './drift-watch.ts';
-import {
-  FIRST_SYNC_CHUNK,
-  TooManyRefusals,
-  writeChanges,
-  type RefusedChange,
-} from './flow-writer.ts';
+import { FIRST_SYNC_CHUNK, TooManyRefusals, writeChanges } from './flow-writer.ts';
 import { Mirror } from './mirror.ts';
+import { Refusals } from './refusals.ts';
 import { dumpMirror } from './switch-dump.ts';
 
 /** The stages of a pass that are timed. */
@@ -62,7 +58,7 @@ export interface LastSync {
   readonly flowMods: number;
 }
 
-/** The reconciler. Emits `synced` after each pass that left the switch as desired. */
+/** The reconciler. Emits `synced` after each pass that left the switch as desired, but for what it refused. */
 export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
   readonly #options: Required<ReconcilerOptions>;
   #mirror: Mirror | undefined;
@@ -71,8 +67,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
   readonly #drift: DriftWatch;
   readonly #dirtyFlows = new Set<string>();
   readonly #dirtyGroups = new Set<number>();
-  /** Flow key -> the refused message and the error. A changed message is tried at once, an equal one at the next audit. */
-  readonly #refused = new Map<string, { readonly message: Uint8Array; readonly error: string }>();
+  readonly #refusals: Refusals;
   #timer: NodeJS.Timeout | undefined;
   #dueMs = 0;
   #auditTimer: NodeJS.Timeout | undefined;
@@ -93,6 +88,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     };
     const { desired, logger, now } = this.#options;
     this.#drift = new DriftWatch({ desired, logger, now, poke: (eventMs) => this.poke(eventMs) });
+    this.#refusals = new Refusals({ logger, now, poke: () => this.poke() });
   }
 
   /** The mirror while it is that of the present connection. */
@@ -103,16 +99,17 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
 
   /** Error text by flow key of what the switch refused. */
   get refused(): ReadonlyMap<string, string> {
-    return new Map([...this.#refused].map(([key, { error }]) => [key, error]));
+    return this.#refusals.errors;
   }
 
-  /** The last pass that left the switch as desired; undefined before the first. */
+  /** The last pass that left the switch as desired, but for what it refused; undefined before the first. */
   get lastSync(): LastSync | undefined {
     return this.#lastSync;
   }
 
   /** Starts the audit clock and the first pass. */
   start(): void {
+    if (this.#closed) return;
     this.#auditTimer = setInterval(() => this.audit(), this.#options.auditMs);
     this.poke();
   }
@@ -124,6 +121,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     clearTimeout(this.#timer);
     await this.#running;
     this.#drift.close();
+    this.#refusals.close();
   }
 
   /** Something may have changed. `eventMs` is when its cause was seen, by the reconciler's clock. */
@@ -135,10 +133,9 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     else this.#schedule(this.#options.debounceMs);
   }
 
-  /** Compares everything with a fresh dump in the next pass, and tries again what the switch refused. */
+  /** Compares everything with a fresh dump in the next pass. */
   audit(): void {
     this.#auditDue = true;
-    this.#refused.clear();
     this.poke();
   }
 
@@ -164,12 +161,11 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     const eventMs = this.#firstEventMs;
     this.#firstEventMs = undefined;
     try {
-      const snapshot = this.#options.snapshot();
-      if (snapshot === undefined) return;
-      this.#compile(snapshot);
-      const connection = this.#options.connection();
-      if (connection === undefined || !this.#options.mayWrite()) return;
-      const flowMods = await this.#sync(connection);
+      const flowMods = await this.#lookAgain();
+      if (flowMods === undefined) {
+        this.#keepEvent(eventMs);
+        return;
+      }
       const endMs = this.#options.now();
       if (eventMs !== undefined && flowMods > 0) {
         this.#options.observer.eventToCommit((endMs - eventMs) / 1000);
@@ -179,9 +175,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     } catch (error) {
       // Whatever went wrong, what the switch holds now is not known: the next pass dumps.
       this.#mirror = undefined;
-      if (error instanceof TooManyRefusals)
-        error.refused.forEach((refusal) => this.#noteRefusal(refusal));
-      this.#options.observer.bundle('failed');
+      this.#keepEvent(eventMs);
       this.#options.logger.warn(
         { err: toError(error) },
         'pass failed, will look at the switch again',
@@ -190,14 +184,30 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     }
   }
 
+  /** A change that is not in the switch yet is still waiting, from when it was seen. */
+  #keepEvent(eventMs: number | undefined): void {
+    if (eventMs === undefined) return;
+    this.#firstEventMs = Math.min(this.#firstEventMs ?? eventMs, eventMs);
+  }
+
+  /** @returns the number of messages that were committed; undefined when nothing could or might be written. */
+  async #lookAgain(): Promise<number | undefined> {
+    const snapshot = this.#options.snapshot();
+    if (snapshot === undefined) return undefined;
+    this.#compile(snapshot);
+    const connection = this.#options.connection();
+    if (connection === undefined || !this.#options.mayWrite()) return undefined;
+    return this.#sync(connection);
+  }
+
   #compile(snapshot: Snapshot): void {
     const change = this.#timed('compile', () => this.#options.desired.update(snapshot));
     for (const key of change.dirtyFlows) this.#dirtyFlows.add(key);
     for (const id of change.dirtyGroups) this.#dirtyGroups.add(id);
   }
 
-  /** @returns the number of flow_mods and group_mods that were committed. */
-  async #sync(connection: OpenFlowConnection): Promise<number> {
+  /** @returns the number of messages that were committed; undefined when writing was no longer allowed. */
+  async #sync(connection: OpenFlowConnection): Promise<number | undefined> {
     const { desired } = this.#options;
     const known = this.mirror;
     const auditing = this.#auditDue || this.#drift.dumpDue;
@@ -208,32 +218,63 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     const scope =
       repairs === undefined
         ? fullScope(desired, target)
-        : { flows: new Set([...expected, ...repairs]), groups: new Set(this.#dirtyGroups) };
+        : {
+            flows: new Set([...expected, ...repairs, ...this.#refusals.dueKeys()]),
+            groups: new Set(this.#dirtyGroups),
+          };
     this.#dirtyFlows.clear();
     this.#dirtyGroups.clear();
+    this.#refusals.keepOnly((key) => desired.flow(key) !== undefined);
     const changes = this.#timed('diff', () => diff(desired, target, scope)).filter(
-      (change) => !this.#isRefused(change),
+      (change) => !this.#refusals.holds(change),
     );
     if (changes.length === 0) return 0;
     if (known !== undefined) {
-      this.#countDrift(changes, (key) => repairs?.has(key) ?? !expected.has(key));
+      this.#countDrift(
+        changes,
+        (key) => repairs?.has(key) ?? !(expected.has(key) || this.#refusals.has(key)),
+      );
     }
 
+    return this.#timedAsync('write', () => this.#write(connection, target, changes));
+  }
+
+  /** @returns the number of messages that were committed; undefined when writing was no longer allowed. */
+  async #write(
+    connection: OpenFlowConnection,
+    mirror: Mirror,
+    changes: readonly Change[],
+  ): Promise<number | undefined> {
+    const { observer, mayWrite } = this.#options;
     let committed = 0;
-    const outcome = await this.#timedAsync('write', () =>
-      writeChanges(connection, changes, {
-        chunkSize: target.flowCount === 0 ? FIRST_SYNC_CHUNK : undefined,
+    try {
+      const outcome = await writeChanges(connection, changes, {
+        chunkSize: mirror.flowCount === 0 ? FIRST_SYNC_CHUNK : undefined,
         onCommitted: (done) => {
           committed += done.length;
-          target.apply(done);
-          this.#options.observer.bundle('committed');
-          this.#options.observer.committed(done);
+          mirror.apply(done);
+          this.#refusals.forget(
+            done.flatMap((change) => ('flow' in change ? change.flow.key : [])),
+          );
+          observer.bundle('committed');
+          observer.committed(done);
         },
-        onRefused: () => this.#options.observer.bundle('refused'),
-      }),
-    );
-    for (const refusal of outcome.refused) this.#noteRefusal(refusal);
-    return committed;
+        onRefused: () => observer.bundle('refused'),
+        mayWrite,
+      });
+      for (const refusal of outcome.refused) this.#refusals.note(refusal);
+      if (outcome.complete) return committed;
+    } catch (error) {
+      if (error instanceof TooManyRefusals) {
+        for (const refusal of error.refused) this.#refusals.note(refusal);
+      } else {
+        observer.bundle('failed');
+      }
+      throw error;
+    }
+    // Another agent writes now: what is there when the lock comes back has to be looked at.
+    this.#mirror = undefined;
+    return undefined;
   }
 
   /** Reads what the switch holds. What others change meanwhile goes into the new mirror too. */
@@ -265,25 +306,6 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
       { flows: drift },
       'flows differed from what was installed, repairing',
     );
-  }
-
-  #isRefused(change: Change): boolean {
-    if (change.kind !== 'add' && change.kind !== 'modify') return false;
-    const refusal = this.#refused.get(change.flow.key);
-    if (refusal === undefined) return false;
-    if (refusal.message === change.message) return true;
-    this.#refused.delete(change.flow.key);
-    return false;
-  }
-
-  #noteRefusal({ change, error }: RefusedChange): void {
-    const fields = { err: error, ...('owner' in change ? { owner: change.owner } : {}) };
-    this.#options.logger.error(fields, 'switch refused a message');
-    if (change.kind !== 'add' && change.kind !== 'modify') return;
-    this.#refused.set(change.flow.key, {
-      message: change.message,
-      error: `${error.code}: ${error.message}`,
-    });
   }
 
   #timed<T>(stage: Stage, work: () => T): T {
