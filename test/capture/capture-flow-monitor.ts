@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
+const OFCTL: string = 'ovs-ofctl';
 const HELLO = Buffer.from('0400000800000001', 'hex');
 const dir = mkdtempSync(join(tmpdir(), 'capture-'));
 const env = { ...process.env, OVS_RUNDIR: dir, OVS_LOGDIR: dir, OVS_DBDIR: dir };
@@ -24,7 +25,7 @@ function run(command: string, ...args: string[]): string {
 
 async function ofctl(verb: string, ...args: string[]): Promise<void> {
   const all = ['-O', 'OpenFlow13', verb, `unix:${bridge}`, ...args];
-  await promisify(execFile)('ovs-ofctl', all, { env });
+  await promisify(execFile)(OFCTL, all, { env });
 }
 
 function messages(buffer: Buffer): { whole: Buffer[]; rest: Buffer } {
@@ -40,7 +41,7 @@ function messages(buffer: Buffer): { whole: Buffer[]; rest: Buffer } {
 
 function print(message: Buffer): string {
   const hex = (message.toString('hex').match(/../g) ?? []).join(' ');
-  const text = run('ovs-ofctl', '--no-names', '-m', 'ofp-print', hex);
+  const text = run(OFCTL, '--no-names', '-m', 'ofp-print', hex);
   return (text.split('\n00000000')[0] ?? '').trim().split(/\n\s*/).join(' | ');
 }
 
@@ -60,14 +61,10 @@ async function requestOf(watch: string): Promise<Buffer> {
     for (const socket of [client, upstream]) socket.on('error', () => socket.destroy());
   });
   await new Promise<void>((resolve) => server.listen(path, resolve));
-  const child = spawn(
-    'ovs-ofctl',
-    ['-O', 'OpenFlow13', 'monitor', `unix:${path}`, `watch:${watch}`],
-    {
-      env,
-      stdio: 'ignore',
-    },
-  );
+  const child = spawn(OFCTL, ['-O', 'OpenFlow13', 'monitor', `unix:${path}`, `watch:${watch}`], {
+    env,
+    stdio: 'ignore',
+  });
   while (request === undefined) await sleep(20);
   child.kill();
   server.close();
@@ -181,7 +178,7 @@ try {
   });
   monitor.destroy();
 
-  const version = run('ovs-ofctl', '--version').split('\n')[0] ?? '';
+  const version = run(OFCTL, '--version').split('\n')[0] ?? '';
   const head =
     `# Captured by test/capture/capture-flow-monitor.ts with ${version} (OpenFlow 1.3).\n` +
     '# line: what was done; mod: the request of ovs-ofctl, xid 0; dump: a message of the switch; text: ovs-ofctl ofp-print\n';
