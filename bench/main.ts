@@ -2,9 +2,11 @@
  * `npm run bench`: measures the product beside its peers and beside what the switch itself takes, on private instances of
  * Open vSwitch. Progress goes to standard error, results to standard output. Nothing is left behind, also after Ctrl-C.
  */
-import { Command, InvalidArgumentError } from 'commander';
+import { writeFile } from 'node:fs/promises';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { change } from './change.ts';
 import { codec } from './codec.ts';
+import { formatDocument } from './document.ts';
 import { dump } from './dump.ts';
 import { install } from './install.ts';
 import { lab } from './lab.ts';
@@ -14,6 +16,8 @@ import { formatResult, toJson, type WorkloadResult } from './report.ts';
 import type { BenchContext, Workload } from './workload.ts';
 
 const WORKLOADS: readonly Workload[] = [install, change, dump, oneChange, lab, codec];
+
+const DOCUMENT = new URL('../docs/performance.md', import.meta.url);
 
 class Interrupted extends Error {}
 
@@ -63,6 +67,7 @@ function pick(id: string, chosen: readonly Workload[] = []): Workload[] {
 interface Flags {
   readonly json?: boolean;
   readonly quick?: boolean;
+  readonly writeDocs?: boolean;
   readonly only?: readonly Workload[];
 }
 
@@ -77,6 +82,12 @@ async function main(): Promise<void> {
       '--only <name>',
       `one workload; may be given again: ${WORKLOADS.map((one) => one.id).join(', ')}`,
       pick,
+    )
+    .addOption(
+      new Option(
+        '--write-docs',
+        'write docs/performance.md; needs all workloads in full',
+      ).conflicts(['quick', 'only']),
     )
     .parse()
     .opts<Flags>();
@@ -93,6 +104,8 @@ async function main(): Promise<void> {
   }
   if (flags.json === true) console.log(JSON.stringify(toJson(facts, results)));
   if (results.some(({ failed }) => failed !== undefined)) process.exitCode = 1;
+  else if (flags.writeDocs === true)
+    await writeFile(DOCUMENT, await formatDocument(facts, results));
 }
 
 main().then(

@@ -44,6 +44,9 @@ export async function timeOf(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - start;
 }
 
+/** CPU time that one sample of {@link nanosecondsEach} takes at least, in microseconds. */
+const SAMPLE_US = 100_000;
+
 /**
  * Nanoseconds of CPU time per item of synchronous `work`, once per round: what others do on the machine does not count, nor
  * do the rounds before, in which V8 compiles.
@@ -54,9 +57,16 @@ export function nanosecondsEach(rounds: number, items: number, work: () => void)
   return Array.from({ length: rounds }, () => {
     collectGarbage();
     const start = process.threadCpuUsage();
-    work();
-    const { user, system } = process.threadCpuUsage(start);
-    return ((user + system) * 1000) / items;
+    // The clock of CPU time goes in steps of some milliseconds.
+    let times = 0;
+    let microseconds = 0;
+    do {
+      work();
+      times++;
+      const { user, system } = process.threadCpuUsage(start);
+      microseconds = user + system;
+    } while (microseconds < SAMPLE_US);
+    return (microseconds * 1000) / (items * times);
   });
 }
 
