@@ -54,11 +54,12 @@ export function makeSnapshot(inputs: SnapshotInputs, previous?: RuleSet): BuiltS
   for (const { port, message } of attached.problems) {
     problems.push({ file: `ovs:${config.ovs.bridge}`, path: port, message });
   }
-  const remotes = remoteEndpoints(config, knownVnis, attached.endpoints, problems);
+  const peers = otherPeers(config, inputs.tunnel, problems);
+  const remotes = remoteEndpoints(peers, knownVnis, attached.endpoints, problems);
   return {
     snapshot: {
       tunnel: inputs.tunnel,
-      peers: config.peers.map(({ vtep }) => Number(vtep.value)).sort((a, b) => a - b),
+      peers: peers.map(({ vtep }) => Number(vtep.value)).sort((a, b) => a - b),
       networks,
       locals: attached.endpoints,
       remotes,
@@ -75,9 +76,23 @@ function unsupported(network: NetworkView): string | undefined {
   return network.dhcp === 'allow' ? 'dhcp' : undefined;
 }
 
+/** The peers, without one that is ourselves: it would get a copy of every flooded packet. */
+function otherPeers(
+  config: AgentConfig,
+  tunnel: Tunnel | undefined,
+  problems: SourceProblem[],
+): AgentConfig['peers'] {
+  return config.peers.filter(({ vtep }) => {
+    if (tunnel === undefined || Number(vtep.value) !== tunnel.ip) return true;
+    const message = "is this agent's own VTEP; it is left out";
+    problems.push({ file: 'configuration', path: `peers ${formatPrefix(vtep)}`, message });
+    return false;
+  });
+}
+
 /** The endpoints of the peers, without those that are attached here: what is plugged in wins over what was written down. */
 function remoteEndpoints(
-  config: AgentConfig,
+  peers: AgentConfig['peers'],
   knownVnis: ReadonlySet<number>,
   locals: readonly LocalEndpoint[],
   problems: SourceProblem[],
@@ -86,7 +101,7 @@ function remoteEndpoints(
     locals.map((endpoint) => [`${endpoint.vni}/${endpoint.mac}`, endpoint.port]),
   );
   const remotes: RemoteEndpoint[] = [];
-  for (const { vtep, endpoints } of config.peers) {
+  for (const { vtep, endpoints } of peers) {
     for (const { vni, mac, ips } of endpoints) {
       const port = attached.get(`${vni}/${mac}`);
       if (!knownVnis.has(vni)) {

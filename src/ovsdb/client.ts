@@ -45,8 +45,10 @@ export interface OvsdbClientEvents {
   synced: [];
   /** Rows changed: all changes of one message, which is one transaction or the differences after a reconnect. */
   change: [changes: readonly RowChange[]];
-  /** An open connection ended. A failed attempt to connect is only in `lastError`. */
+  /** An open connection ended. */
   disconnected: [error: Error];
+  /** An attempt to connect failed; the next one follows by itself. */
+  failed: [error: Error];
   locked: [name: string];
   unlocked: [name: string];
 }
@@ -226,7 +228,7 @@ export class OvsdbClient extends EventEmitter<OvsdbClientEvents> {
     this.#lastError = error;
     this.#locks.loseAll();
     this.#endConfigWaits();
-    if (wasOpen) this.emit('disconnected', error);
+    this.emit(wasOpen ? 'disconnected' : 'failed', error);
   }
 
   async #waitForConfig(nextConfig: number, timeoutMs: number): Promise<void> {

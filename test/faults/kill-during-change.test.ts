@@ -70,7 +70,9 @@ t.test(`killed during a change, ${ROUNDS} times`, { skip, timeout: 600_000 }, as
   const [source, target] = [lab.pod('pod1a'), lab.pod('pod2a')];
   await Promise.all([target.listenTcp(DENIED_PORT), target.echoUdp(ECHO_PORT)]);
 
-  const settled = async (agent: AgentProcess): Promise<boolean> => {
+  const settled = async (agent: AgentProcess, version: number): Promise<boolean> => {
+    const flows22 = await lab.ofctl(agent.dpu.number, 'dump-flows', 'table=22');
+    if (!flows22.includes(`tp_dst=${10_000 + version} `)) return false;
     const { flows, rules } = (await agent.status()) as {
       flows: { desired: number; installed: number };
       rules: { total: number; programmed: number };
@@ -95,7 +97,8 @@ t.test(`killed during a change, ${ROUNDS} times`, { skip, timeout: 600_000 }, as
     await agent.crash();
     agent.start();
     await agent.waitReady();
-    for (const each of agents) await until(`round ${round} settled`, () => settled(each), 20_000);
+    for (const each of agents)
+      await until(`round ${round} settled`, () => settled(each, round % 2), 20_000);
   }
   const [deniedProbes, allowedProbes] = [await denied.stop(), await allowed.stop()];
   t.comment(

@@ -83,7 +83,11 @@ export class DebugServer {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
-      const url = new URL(request.url ?? '/', 'http://agent');
+      const url = URL.parse(`http://agent${request.url ?? '/'}`);
+      if (url === null) {
+        send(response, { status: 400, body: { error: 'the path is not a URL path' } });
+        return;
+      }
       const route = this.#routes.get(url.pathname);
       if (request.method !== 'GET') {
         send(response, {

@@ -4,6 +4,7 @@
  */
 import {
   formatMac,
+  formatPrefix,
   isMulticastMac,
   isSingleAddress,
   parseIp,
@@ -73,6 +74,7 @@ export function attachments(
     }
     for (const { vni, mac, ips } of wanted) {
       const owner = owners.get(`${vni}/${mac}`);
+      const taken = ips.find((ip) => owners.has(`${vni}/${formatPrefix(ip)}`));
       if (!knownVnis.has(vni)) {
         problems.push({
           port: port.name,
@@ -83,8 +85,13 @@ export function attachments(
           port: port.name,
           message: `MAC ${formatMac(mac)} of VNI ${vni} belongs to ${owner} already`,
         });
+      } else if (taken !== undefined) {
+        const holder = owners.get(`${vni}/${formatPrefix(taken)}`) ?? '';
+        const message = `address ${formatPrefix(taken)} of VNI ${vni} belongs to ${holder} already`;
+        problems.push({ port: port.name, message });
       } else if (port.ofport !== undefined) {
         owners.set(`${vni}/${mac}`, port.name);
+        for (const ip of ips) owners.set(`${vni}/${formatPrefix(ip)}`, port.name);
         endpoints.push({ port: port.name, ofport: port.ofport, vni, mac, ips });
       } else {
         problems.push({

@@ -30,7 +30,7 @@ import { findVtepAddress, type SearchedVtep, type VtepAddress } from './vtep-add
 export interface OvsBridgeEvents {
   /** Ports, tunnel or lock may have changed. */
   change: [];
-  /** The OVSDB connection was lost. */
+  /** The OVSDB connection was lost, or could not be made. */
   down: [Error];
 }
 
@@ -77,6 +77,7 @@ export class OvsBridge extends EventEmitter<OvsBridgeEvents> {
       this.emit('change');
     });
     this.#client.on('disconnected', (error) => this.emit('down', error));
+    this.#client.on('failed', (error) => this.emit('down', error));
   }
 
   /** True while the cache follows the server. */

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { objectKey, parseObject } from '../../api/object.ts';
 import { ConfigError, errorMessage, toError } from '../../base/error.ts';
 import type { SourceObject } from './source.ts';
@@ -28,11 +29,12 @@ const FILE = 'last-good.json';
 const FORMAT = 1;
 const FILE_BYTES_MAX = 256 * 1024 * 1024;
 
-interface SavedState {
-  readonly format: number;
-  readonly savedAt: string;
-  readonly objects: readonly { readonly origin: string; readonly object: unknown }[];
-}
+const savedStateSchema = z.object({
+  format: z.literal(FORMAT),
+  savedAt: z.string(),
+  objects: z.array(z.object({ origin: z.string(), object: z.unknown() })),
+});
+type SavedState = z.output<typeof savedStateSchema>;
 
 /** The store in one directory. */
 export class LastGoodStore {
@@ -91,15 +93,18 @@ export class LastGoodStore {
     if (newline < 0 || !text.endsWith('\n') || checksum(body) !== text.slice(0, newline)) {
       return this.#setAside('is damaged or half written');
     }
-    const saved = JSON.parse(body) as SavedState;
-    if (saved.format !== FORMAT)
-      return this.#setAside(`has format ${saved.format}, known is ${FORMAT}`);
+    return this.#decode(body);
+  }
+
+  async #decode(body: string): Promise<LastGoodResult> {
+    const saved = savedStateSchema.safeParse(JSON.parse(body));
+    if (!saved.success) return this.#setAside('is of another format than this release writes');
     const objects = new Map<string, SourceObject>();
-    for (const { origin, object: value } of saved.objects) {
+    for (const { origin, object: value } of saved.data.objects) {
       const { object } = parseObject(value);
       if (object !== undefined) objects.set(objectKey(object), { object, origin });
     }
-    return { lastGood: { objects, savedAt: saved.savedAt } };
+    return { lastGood: { objects, savedAt: saved.data.savedAt } };
   }
 
   async #setAside(why: string): Promise<LastGoodResult> {

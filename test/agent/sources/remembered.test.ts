@@ -1,4 +1,5 @@
 // The last good objects: saved whole or not at all, used when the source cannot be read, and never when damaged.
+import { createHash } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -87,6 +88,23 @@ t.test(
     }
   },
 );
+
+t.test('a whole file of another format is set aside too', async (t) => {
+  const saved = await store(t);
+  await saved.save(objects(), '2026-11-25T00:00:00.000Z');
+  for (const body of [
+    '{"format":2,"savedAt":"x","objects":[]}',
+    '{"format":1,"savedAt":"x"}',
+    '7',
+    'null',
+  ]) {
+    const checksum = createHash('sha256').update(body).digest('hex');
+    await writeFile(saved.path, `${checksum}\n${body}\n`);
+    const { lastGood, problem } = await saved.load();
+    t.equal(lastGood, undefined, body);
+    t.match(problem, /is of another format than this release writes; it is not used/, body);
+  }
+});
 
 t.test('an object that the schema no longer accepts is left out', async (t) => {
   const saved = await store(t);
