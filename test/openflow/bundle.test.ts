@@ -186,8 +186,9 @@ for (const { name, at, code, want, controls } of [
   t.test(`a failure of ${name} that names no message is thrown`, async (t) => {
     const { fake, connection } = await connectedFake(t, {
       onControl: (type, message, client) => {
-        if (type !== at) return false;
-        client.refuse(message, EXPERIMENTER_ERROR, code, ONF_VENDOR_ID);
+        // The bundle is gone for DISCARD too, which says nothing new.
+        if (type !== at && type !== DISCARD_REQUEST) return false;
+        client.refuse(message, EXPERIMENTER_ERROR, type === at ? code : 2302, ONF_VENDOR_ID);
         return true;
       },
     });
@@ -232,6 +233,41 @@ for (const { name, at, outcomeUnknown } of [
     t.match(await queued, { code: 'CONN_CLOSED', details: { outcomeUnknown } });
   });
 }
+
+t.test('a connection lost right after the reply to CLOSE: nothing is committed', async (t) => {
+  const { fake, connection } = await connectedFake(t, {
+    onControl: (type, message, client) => {
+      if (type !== CLOSE_REQUEST) return false;
+      const reply = Buffer.from(message);
+      reply.writeUInt16BE(CLOSE_REQUEST + 1, 20);
+      // One write, one chunk: the connection is gone before COMMIT can be sent.
+      client.send(Buffer.concat([reply, Buffer.from('0403000400000000', 'hex')]));
+      return true;
+    },
+  });
+  await t.rejects(connection.commitBundle(messages(1)), {
+    code: 'CONN_CLOSED',
+    details: { outcomeUnknown: false },
+    cause: { code: 'DECODE_BAD_LENGTH' },
+  });
+  t.strictSame(fake.controls, [OPEN_REQUEST, CLOSE_REQUEST]);
+});
+
+t.test('a connection lost while the switch holds us back is noticed at once', async (t) => {
+  const { connection } = await connectedFake(t, {
+    onAdd: (_, index, client) => {
+      if (index !== 0) return;
+      client.pause();
+      setTimeout(() => client.destroy(), 30);
+    },
+  });
+  const began = performance.now();
+  await t.rejects(connection.commitBundle(messages(400, 50_000)), {
+    code: 'CONN_CLOSED',
+    details: { outcomeUnknown: false },
+  });
+  t.ok(performance.now() - began < 2000);
+});
 
 t.test(
   'silence at COMMIT: time-out, outcome unknown, and the connection is given up',

@@ -139,7 +139,9 @@ t.test('a request without an answer times out; a late answer harms nobody', asyn
     {
       onMessage: (message) => {
         if (messageType(message) !== OFPT.GET_ASYNC_REQUEST) return false;
+        // The second would end the connection if anybody still waited.
         late.push(encodeMessage(OFPT.GET_ASYNC_REPLY, messageXid(message)));
+        late.push(encodeMessage(OFPT.HELLO, messageXid(message)));
         return true;
       },
     },
@@ -149,7 +151,7 @@ t.test('a request without an answer times out; a late answer harms nobody', asyn
     code: 'CONN_TIMEOUT',
     message: /get_async_request: no answer within 200 ms/,
   });
-  client.send(Buffer.concat(late));
+  client.send(Buffer.concat(late.toReversed()));
   await connection.barrier();
   t.equal(connection.closed, undefined);
 });
@@ -225,6 +227,39 @@ t.test('a part without its own header ends the connection', async (t) => {
   });
   await t.rejects(connection.portDescriptions(), { code: 'DECODE_SHORT' });
   t.match(connection.closed, { code: 'DECODE_SHORT' });
+});
+
+t.test(
+  'nothing is heard of a connection after close(), not even the rest of a chunk',
+  async (t) => {
+    const { client, connection } = await connectedFake(t);
+    let seen = 0;
+    connection.on('packetIn', () => {
+      seen++;
+      connection.close();
+    });
+    const packet = encodeMessage(OFPT.PACKET_IN, 0, Buffer.alloc(40));
+    client.send(Buffer.concat([packet, packet, packet]));
+    await once(connection, 'close');
+    await sleep(10);
+    t.equal(seen, 1);
+  },
+);
+
+t.test('a reply is in memory of its own', async (t) => {
+  const mux = new XidMux();
+  const xid = mux.take();
+  const onTimeout = (): Error => new Error('no reply');
+  const reply = mux.expect(xid, {
+    op: 'test',
+    replyType: OFPT.ECHO_REPLY,
+    timeoutMs: 1000,
+    onTimeout,
+  });
+  const bytes = encodeMessage(OFPT.ECHO_REPLY, xid, Buffer.from('pong'));
+  mux.receive(bytes);
+  bytes.fill(0);
+  t.strictSame(await reply, encodeMessage(OFPT.ECHO_REPLY, xid, Buffer.from('pong')));
 });
 
 t.test('transaction ids start again before they end, and are never 0', async (t) => {

@@ -50,7 +50,7 @@ for (const { name, hello } of [
   { name: 'header of an unknown version without bitmap', hello: helloOf(0x7f) },
   {
     name: 'bitmap behind an element that nobody knows',
-    hello: helloWith(6, '00770006abcd0000' + '0001000800000010'),
+    hello: helloWith(1, '00770006abcd0000' + '0001000800000010'),
   },
   { name: 'element longer than the message', hello: helloWith(4, '0001ffff00000000') },
   { name: 'element of length 0', hello: helloWith(4, '0001000000000002') },
