@@ -16,9 +16,8 @@ import { OvsBridge } from './overlay/ovs-bridge.ts';
 import { Reconciler } from './reconcile/reconciler.ts';
 import { ruleState, ruleStatus, type RuleState, type RuleStatus } from './reconcile/rule-status.ts';
 import { makeSnapshot, type BuiltSnapshot } from './snapshot.ts';
-import { DirectorySource } from './sources/directory.ts';
-import { LastGoodStore } from './sources/last-good.ts';
-import { RememberedSource } from './sources/remembered.ts';
+import { makeSource, sourcePlace } from './sources/choice.ts';
+import type { RememberedSource } from './sources/remembered.ts';
 
 /** Controller id that the agent gives itself on its OpenFlow connections: packet-ins for it reach nobody else. */
 const CONTROLLER_ID = 0xd9a6;
@@ -44,11 +43,7 @@ export class Agent implements AgentView {
   constructor(config: AgentConfig, logger: Logger) {
     this.#config = config;
     this.#logger = logger;
-    this.source = new RememberedSource(
-      new DirectorySource(config.rules.path, { logger }),
-      new LastGoodStore(config.state),
-      { logger },
-    );
+    this.source = makeSource(config, logger);
     this.bridge = new OvsBridge(config, logger);
     this.session = new OpenFlowSession({
       path: `${config.ovs.rundir}/${config.ovs.bridge}.mgmt`,
@@ -147,7 +142,7 @@ export class Agent implements AgentView {
     this.#sourceRead = true;
     this.reconciler.start();
     this.#logger.info(
-      { bridge: this.#config.ovs.bridge, rules: this.#config.rules.path },
+      { bridge: this.#config.ovs.bridge, rules: sourcePlace(this.#config) },
       'agent started',
     );
   }

@@ -4,8 +4,8 @@
 import { formatVniRanges, ownsVni } from '../api/vni-range.ts';
 import { formatIp, formatMac, type IpPrefix, parseIp, prefixContains } from '../base/address.ts';
 import type { Problem } from '../base/error.ts';
-import type { AgentConfig, EndpointConfig, VtepConfig } from './config-shape.ts';
-import type { ParsedConfig } from './config-schema.ts';
+import { type ParsedConfig, RULES_DIRECTORY } from './config-schema.ts';
+import type { AgentConfig, EndpointConfig, RulesConfig, VtepConfig } from './config-shape.ts';
 
 /** The configuration, or everything that contradicts itself in it. */
 export interface CheckedConfig {
@@ -56,6 +56,21 @@ function chooseVtep(vtep: ParsedConfig['vtep'], findings: Findings): VtepConfig 
     choices.length === 0 ? 'is missing' : `has ${choices.length} of ip, interface and cidr`;
   findings.add('vtep', `${seen}; accepted: exactly one of ip, interface and cidr`);
   return undefined;
+}
+
+function chooseRules(rules: ParsedConfig['rules'], findings: Findings): RulesConfig {
+  const { source, path, kubeconfig } = rules;
+  if (source === 'kubernetes') {
+    if (path !== RULES_DIRECTORY) {
+      findings.add('rules.path', 'is not used with source kubernetes; accepted: nothing');
+    }
+    return kubeconfig === undefined ? { source } : { source, kubeconfig };
+  }
+  if (kubeconfig !== undefined) {
+    const message = 'is not used with source directory; accepted: nothing, or source kubernetes';
+    findings.add('rules.kubeconfig', message);
+  }
+  return { source, path };
 }
 
 /** This release tunnels over IPv4; what is inside the tunnel may be either. */
@@ -123,6 +138,7 @@ function checkListen(config: ParsedConfig, vtep: VtepConfig | undefined, finding
 export function checkConfig(config: ParsedConfig): CheckedConfig {
   const findings = new Findings();
   const vtep = chooseVtep(config.vtep, findings);
+  const rules = chooseRules(config.rules, findings);
   config.networks.forEach((network, index) => {
     const path = `networks[${index}]`;
     checkVni(network.vni, `${path}.vni`, config, findings);
@@ -138,5 +154,5 @@ export function checkConfig(config: ParsedConfig): CheckedConfig {
   if (vtep === undefined || findings.problems.length > 0) return { problems: findings.problems };
   const { apiServer } = config.kubernetes;
   const kubernetes = apiServer === undefined ? {} : { apiServer };
-  return { config: { ...config, vtep, kubernetes }, problems: [] };
+  return { config: { ...config, rules, vtep, kubernetes }, problems: [] };
 }

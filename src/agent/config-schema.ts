@@ -20,6 +20,8 @@ import { asVni } from '../base/brand.ts';
 import { parseListen } from './listen-address.ts';
 
 const PATH_MAX = 4096;
+/** Directory of rules unless the file says otherwise. */
+export const RULES_DIRECTORY = '/etc/dpu-agent/rules.d';
 const LIST_MAX = 65_536;
 
 const address = addressText.transform((text) => parseIp(text) ?? z.NEVER);
@@ -107,10 +109,20 @@ export const agentConfigSchema = z.strictObject({
     .describe('The local Open vSwitch.'),
   rules: z
     .strictObject({
-      source: z.literal('directory').default('directory').describe('Where rules come from.'),
-      path: absolutePath('/etc/dpu-agent/rules.d')
-        .default('/etc/dpu-agent/rules.d')
-        .describe('Directory with *.yaml, *.yml and *.json files.'),
+      source: z
+        .enum(['directory', 'kubernetes'])
+        .default('directory')
+        .describe(
+          "Where rules come from: files of a directory, or the API server of the customer's cluster.",
+        ),
+      path: absolutePath(RULES_DIRECTORY)
+        .default(RULES_DIRECTORY)
+        .describe('Directory with *.yaml, *.yml and *.json files; with source directory only.'),
+      kubeconfig: absolutePath('/etc/dpu-agent/kubeconfig')
+        .optional()
+        .describe(
+          "Kubeconfig, read again at each connection; with source kubernetes only. Without it, the pod's service account.",
+        ),
     })
     .prefault({})
     .describe('Source of DPURule and DPUNetwork objects.'),
@@ -215,7 +227,9 @@ export const agentConfigSchema = z.strictObject({
     .strictObject({
       apiServer: serverUrl
         .optional()
-        .describe("API server of the customer's cluster. Environment: KUBE_API_SERVER."),
+        .describe(
+          "URL of the API server; replaces that of the kubeconfig or the pod's. Environment: KUBE_API_SERVER.",
+        ),
     })
     .prefault({})
     .describe("The customer's cluster."),

@@ -50,6 +50,15 @@ export interface TierConfig {
   readonly admin: readonly string[];
 }
 
+/** Where rules come from. */
+export type RulesConfig =
+  | { readonly source: 'directory'; readonly path: string }
+  | {
+      readonly source: 'kubernetes';
+      /** Path; the pod's service account when absent. */
+      readonly kubeconfig?: string;
+    };
+
 /** The whole configuration. */
 export interface AgentConfig {
   readonly node: string;
@@ -60,7 +69,7 @@ export interface AgentConfig {
     readonly bridge: string;
     readonly datapathType: 'system' | 'netdev';
   };
-  readonly rules: { readonly source: 'directory'; readonly path: string };
+  readonly rules: RulesConfig;
   readonly state: string;
   readonly customer: { readonly name: string; readonly vnis: readonly VniRange[] };
   readonly tiers: TierConfig;

@@ -15,6 +15,7 @@ import type { LastSync } from '../reconcile/reconciler.ts';
 import type { RuleState, RuleStatus } from '../reconcile/rule-status.ts';
 import { visitOwnFlows } from '../reconcile/switch-dump.ts';
 import type { BuiltSnapshot } from '../snapshot.ts';
+import { sourcePlace } from '../sources/choice.ts';
 import type { RememberedSource } from '../sources/remembered.ts';
 import type { CounterReader } from './counters.ts';
 import type { DebugAnswer, DebugRoute } from './debug-server.ts';
@@ -94,7 +95,7 @@ function statusOf(agent: AgentView): unknown {
     openflow: { connected: connection !== undefined },
     source: {
       kind: config.rules.source,
-      path: config.rules.path,
+      path: sourcePlace(config),
       revision: source.snapshot.revision,
       objects: source.snapshot.objects.size,
       staleSince: source.staleSince ?? null,

@@ -1,0 +1,170 @@
+/**
+ * HTTP to an API server: requests, their bounds and their errors. Knows no kinds and repeats nothing; credentials come from
+ * kube-config.ts.
+ */
+import type { IncomingMessage } from 'node:http';
+import { type Agent, request as httpRequest } from 'node:http';
+import { request as httpsRequest, type RequestOptions } from 'node:https';
+import { errorMessage } from '../../base/error.ts';
+import { loadKubeConfig, type KubeTarget } from './kube-config.ts';
+import { KubeError } from './kube-error.ts';
+import { statusError } from './kube-watch.ts';
+
+/** Times in milliseconds. */
+export interface KubeApiOptions {
+  /** Silence after which a request is given up. Bookmarks come each minute. Default 150,000. */
+  readonly idleMs?: number;
+  /** Time to the first byte of an answer. Default 30,000. */
+  readonly answerMs?: number;
+}
+
+/** Largest text of a refusal that is read. */
+const REFUSAL_BYTES_MAX = 65_536;
+/** Silence on a connection before the kernel asks whether the other end is there. */
+const KEEPALIVE_MS = 15_000;
+
+/** One view of the configuration on disk: open anew for every attempt, so that rotated tokens and CAs are found. */
+export class KubeSession {
+  /** URL of the server, without a slash at its end. */
+  readonly server: string;
+  readonly #apply: (options: RequestOptions) => Promise<void>;
+  readonly #options: Required<KubeApiOptions>;
+  #agent: Agent | undefined;
+
+  constructor(
+    server: string,
+    apply: (options: RequestOptions) => Promise<void>,
+    options: Required<KubeApiOptions>,
+  ) {
+    this.server = server;
+    this.#apply = apply;
+    this.#options = options;
+  }
+
+  /**
+   * GETs `path` and resolves with the answer once it is a 200.
+   * @throws KubeError for any other status, and when there is no answer in time.
+   */
+  async get(path: string, query: string, signal: AbortSignal): Promise<IncomingMessage> {
+    const url = `${this.server}${path}`;
+    const target = new URL(`${url}${query === '' ? '' : `?${query}`}`);
+    const options: RequestOptions = { headers: { accept: 'application/json' } };
+    try {
+      await this.#apply(options);
+    } catch (error) {
+      throw new KubeError('SOURCE_KUBE_CONFIG', `no credentials: ${errorMessage(error)}`, {
+        url,
+        cause: error,
+      });
+    }
+    if (typeof options.agent === 'object') this.#agent = options.agent;
+    const response = await this.#send(target, { ...options, signal }, url);
+    if (response.statusCode === 200) return response;
+    const body = await readText(response, REFUSAL_BYTES_MAX, url).catch(errorMessage);
+    const status = response.statusCode ?? 0;
+    throw statusError(status, body, url, response.headers['retry-after']);
+  }
+
+  /** Ends every connection of this session. */
+  close(): void {
+    this.#agent?.destroy();
+  }
+
+  #send(target: URL, options: RequestOptions, url: string): Promise<IncomingMessage> {
+    const { answerMs, idleMs } = this.#options;
+    const send = target.protocol === 'http:' ? httpRequest : httpsRequest;
+    return new Promise((resolve, reject) => {
+      const call = send(target, options);
+      const silent = (ms: number): void => {
+        const message = `no byte from the API server in ${ms} ms`;
+        call.destroy(new KubeError('SOURCE_KUBE_TIMEOUT', message, { url }));
+      };
+      // A timer of our own: the socket's covers neither name resolution nor connect.
+      const answerTimer = setTimeout(() => silent(answerMs), answerMs);
+      call.on('socket', (socket) => socket.setKeepAlive(true, KEEPALIVE_MS));
+      call.on('response', (response) => {
+        clearTimeout(answerTimer);
+        call.setTimeout(idleMs, () => silent(idleMs));
+        resolve(response);
+      });
+      // Stays after the answer: a late error of the request must not be an unhandled one.
+      call.on('error', (error) => {
+        clearTimeout(answerTimer);
+        reject(unreachable(error, url));
+      });
+      call.end();
+    });
+  }
+}
+
+/** Opens sessions. */
+export class KubeApi {
+  readonly #target: KubeTarget;
+  readonly #options: Required<KubeApiOptions>;
+  #server: string | undefined;
+
+  constructor(target: KubeTarget, options: KubeApiOptions = {}) {
+    this.#target = target;
+    this.#options = { idleMs: 150_000, answerMs: 30_000, ...options };
+  }
+
+  /** URL of the server, or where it is to be found before the configuration has been read: for messages. */
+  get name(): string {
+    const { apiServer, kubeconfig } = this.#target;
+    return this.#server ?? apiServer ?? kubeconfig ?? 'the API server of this pod';
+  }
+
+  /**
+   * Reads the configuration.
+   * @throws KubeError SOURCE_KUBE_CONFIG when it cannot be used.
+   */
+  async open(): Promise<KubeSession> {
+    const config = await loadKubeConfig(this.#target);
+    this.#server = (config.getCurrentCluster()?.server ?? '').replace(/\/+$/, '');
+    return new KubeSession(
+      this.#server,
+      (options) => config.applyToHTTPSOptions(options),
+      this.#options,
+    );
+  }
+}
+
+function unreachable(error: unknown, url: string): KubeError {
+  if (error instanceof KubeError) return error;
+  const message = `the API server cannot be reached: ${errorMessage(error)}`;
+  return new KubeError('SOURCE_KUBE_UNREACHABLE', message, { url, cause: error });
+}
+
+/**
+ * The bytes of an answer as they come.
+ * @throws KubeError when the connection breaks or falls silent.
+ */
+export async function* readChunks(response: IncomingMessage, url: string): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) yield chunk;
+  } catch (error) {
+    throw unreachable(error, url);
+  }
+}
+
+/**
+ * A whole answer as text.
+ * @throws KubeError when the connection breaks, falls silent, or says more than `bytesMax`.
+ */
+export async function readText(
+  response: IncomingMessage,
+  bytesMax: number,
+  url: string,
+): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of readChunks(response, url)) {
+    bytes += chunk.length;
+    if (bytes > bytesMax) {
+      const message = `the API server sent more than ${bytesMax} bytes`;
+      throw new KubeError('SOURCE_KUBE_BAD_ANSWER', message, { url });
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}

@@ -1,0 +1,254 @@
+/**
+ * Objects from the API server of the customer's cluster: one reflector for each kind, one snapshot of both. Whatever happens
+ * to the server (down, slow, 403, 404, 410, restored from a backup), what is in force stays in force: only a delete that was
+ * watched, or a list that is believed, takes an object away.
+ */
+import { EventEmitter } from 'node:events';
+import { API_VERSION } from '../../api/labels.ts';
+import type { DpuObject } from '../../api/object.ts';
+import type { Logger } from '../../base/logger.ts';
+import { KubeApi, type KubeApiOptions } from './kube-api.ts';
+import type { KubeTarget } from './kube-config.ts';
+import type { KubeError } from './kube-error.ts';
+import { KubeObjects } from './kube-objects.ts';
+import { KubeReflector, type ReflectorOptions, type ReflectorSink } from './kube-reflector.ts';
+import type {
+  RuleSource,
+  RuleSourceEvents,
+  SourceObject,
+  SourceProblem,
+  SourceSnapshot,
+} from './source.ts';
+
+/** How a cluster is followed. */
+export interface KubeSourceOptions extends KubeApiOptions {
+  readonly logger?: Logger;
+  /** Objects that were in force when the agent last ran: the first list is held against them. */
+  readonly lastGood?: () => Promise<ReadonlyMap<string, SourceObject>>;
+  readonly reflector?: Pick<ReflectorOptions, 'minBackoffMs' | 'maxBackoffMs' | 'random'>;
+}
+
+/** Problems that a snapshot carries at most. */
+const PROBLEMS_MAX = 1000;
+const KINDS = [
+  ['DPUNetwork', 'dpunetworks'],
+  ['DPURule', 'dpurules'],
+] as const;
+
+/** One kind: its objects, its reflector, and how the two are. */
+class Followed implements ReflectorSink {
+  readonly kind: DpuObject['kind'];
+  readonly objects: KubeObjects;
+  readonly reflector: KubeReflector;
+  readonly #path: string;
+  readonly #api: KubeApi;
+  readonly #changed: () => void;
+  readonly #listedOnce: () => void;
+  #trouble: KubeError | undefined;
+  listed = false;
+
+  constructor(
+    api: KubeApi,
+    [kind, plural]: (typeof KINDS)[number],
+    options: KubeSourceOptions,
+    hooks: {
+      changed: () => void;
+      listed: () => void;
+      doubt?: (missing: readonly SourceObject[]) => boolean;
+    },
+  ) {
+    const { logger, reflector } = options;
+    this.kind = kind;
+    this.#api = api;
+    this.#path = `/apis/${API_VERSION}/${plural}`;
+    this.#changed = hooks.changed;
+    this.#listedOnce = hooks.listed;
+    const { doubt } = hooks;
+    this.objects = new KubeObjects({
+      kind,
+      url: () => this.#url,
+      ...(doubt === undefined ? {} : { doubt }),
+    });
+    this.reflector = new KubeReflector(api, this, {
+      path: this.#path,
+      apiVersion: API_VERSION,
+      kind,
+      ...(logger === undefined ? {} : { logger }),
+      ...reflector,
+    });
+  }
+
+  get #url(): string {
+    return `${this.#api.name}${this.#path}`;
+  }
+
+  get problem(): SourceProblem | undefined {
+    if (this.#trouble === undefined) return undefined;
+    const message = `${this.#trouble.message}; what was read before stays in force`;
+    return { file: this.#url, path: '', message };
+  }
+
+  listBegin(): void {
+    this.objects.listBegin();
+  }
+
+  listAbort(): void {
+    this.objects.listAbort();
+  }
+
+  listEnd(): void {
+    const changed = this.objects.listEnd(performance.now());
+    this.listed = true;
+    this.#listedOnce();
+    if (changed) this.#changed();
+  }
+
+  put(...[object]: Parameters<ReflectorSink['put']>): void {
+    if (this.objects.put(object)) this.#changed();
+  }
+
+  remove(...[object]: Parameters<ReflectorSink['remove']>): void {
+    if (this.objects.remove(object)) this.#changed();
+  }
+
+  trouble(error: KubeError | undefined): void {
+    const before = this.#trouble;
+    this.#trouble = error;
+    // Each attempt fails with another text; one snapshot for each would be noise.
+    if (before?.code !== error?.code || before?.status !== error?.status) this.#changed();
+  }
+}
+
+/** See the head of the file. */
+export class KubeSource extends EventEmitter<RuleSourceEvents> implements RuleSource {
+  readonly #options: KubeSourceOptions;
+  readonly #networks: Followed;
+  readonly #rules: Followed;
+  readonly #firstRead = Promise.withResolvers<void>();
+  #snapshot: SourceSnapshot = { objects: new Map(), problems: [], revision: 0, changedAtMs: 0 };
+  #changedAtMs: number | undefined;
+  #publishing: NodeJS.Immediate | undefined;
+  #holdTimer: NodeJS.Timeout | undefined;
+  #read = false;
+  #closed = false;
+
+  constructor(target: KubeTarget, options: KubeSourceOptions = {}) {
+    super();
+    this.#options = options;
+    const api = new KubeApi(target, options);
+    const changed = (): void => this.#onChange();
+    this.#networks = new Followed(api, KINDS[0], options, {
+      changed,
+      listed: () => this.#onListed(),
+      // A network that rules in force need is not believed gone before the rules are.
+      doubt: (missing) => this.#areNeeded(missing),
+    });
+    this.#rules = new Followed(api, KINDS[1], options, {
+      changed,
+      listed: () => {
+        if (this.#networks.objects.reconsider(performance.now())) this.#onChange();
+        this.#onListed();
+      },
+    });
+  }
+
+  /** The newest snapshot. */
+  get snapshot(): SourceSnapshot {
+    return this.#snapshot;
+  }
+
+  /** Begins to follow. Resolves when both kinds have been listed once, however long that takes. */
+  async start(): Promise<void> {
+    const lastGood = await this.#options.lastGood?.();
+    if (this.#closed) return;
+    for (const followed of [this.#networks, this.#rules]) {
+      if (lastGood !== undefined) followed.objects.seed(lastGood);
+      followed.reflector.start();
+    }
+    return this.#firstRead.promise;
+  }
+
+  /** Stops following. A `start` that still waits resolves. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearImmediate(this.#publishing);
+    clearTimeout(this.#holdTimer);
+    await Promise.all([this.#networks.reflector.close(), this.#rules.reflector.close()]);
+    this.#firstRead.resolve();
+  }
+
+  #areNeeded(networks: readonly SourceObject[]): boolean {
+    const names = new Set(networks.map(({ object }) => object.metadata.name));
+    for (const [, { object }] of this.#rules.objects.good()) {
+      if (object.kind !== 'DPURule') continue;
+      if (object.spec.networkRef !== undefined && names.has(object.spec.networkRef)) return true;
+    }
+    return false;
+  }
+
+  #onListed(): void {
+    if (this.#read || this.#closed || !this.#networks.listed || !this.#rules.listed) return;
+    this.#read = true;
+    this.#publish();
+    this.#firstRead.resolve();
+  }
+
+  /** Events of one turn of the loop become one snapshot. */
+  #onChange(): void {
+    if (this.#closed) return;
+    this.#changedAtMs ??= performance.now();
+    this.#publishing ??= setImmediate(() => this.#publish());
+  }
+
+  #publish(): void {
+    clearImmediate(this.#publishing);
+    this.#publishing = undefined;
+    const followed = [this.#networks, this.#rules];
+    const objects = new Map<string, SourceObject>();
+    // Half a list is no answer: the source has not spoken yet.
+    if (this.#read) {
+      for (const { objects: known } of followed) {
+        for (const [key, object] of known.good()) objects.set(key, object);
+      }
+    }
+    this.#snapshot = {
+      objects,
+      problems: [...boundedProblems(followed)],
+      revision: this.#snapshot.revision + 1,
+      changedAtMs: this.#changedAtMs ?? performance.now(),
+    };
+    this.#changedAtMs = undefined;
+    this.#armHold();
+    this.emit('change');
+  }
+
+  #armHold(): void {
+    clearTimeout(this.#holdTimer);
+    const untilMs = [this.#networks, this.#rules].flatMap(
+      ({ objects }) => objects.heldUntilMs ?? [],
+    );
+    if (untilMs.length === 0) return;
+    const now = performance.now();
+    this.#holdTimer = setTimeout(
+      () => {
+        const due = performance.now();
+        const rules = this.#rules.objects.release(due);
+        const networks = this.#networks.objects.release(due);
+        if (rules || networks) this.#onChange();
+        else this.#armHold();
+      },
+      Math.max(1, Math.min(...untilMs) - now),
+    );
+  }
+}
+
+function* boundedProblems(followed: readonly Followed[]): Generator<SourceProblem> {
+  let room = PROBLEMS_MAX;
+  for (const { problem } of followed) if (problem !== undefined) yield problem;
+  for (const { objects } of followed) {
+    for (const problem of objects.problems()) {
+      if (room-- === 0) return;
+      yield problem;
+    }
+  }
+}

@@ -1,0 +1,380 @@
+/**
+ * The source of rules on a real API server, and an agent on it: what the server takes and refuses, and that nothing which the
+ * server does takes away what is in force. Faults that a real server does not produce on demand are in
+ * test/agent/sources/kube.test.ts.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { parse, stringify } from 'yaml';
+import { KubeSource } from '../../src/agent/sources/kube.ts';
+import type { SourceSnapshot } from '../../src/agent/sources/source.ts';
+import { objectKey, parseObject } from '../../src/api/object.ts';
+import type { Logger } from '../../src/base/logger.ts';
+import { type RuleRow, TestAgent, until } from '../support/agent.ts';
+import { type KubeManifest, type KubeSandbox, kubeSandbox } from '../support/kube-sandbox.ts';
+import { ovsSandbox } from '../support/ovs-sandbox.ts';
+
+t.setTimeout(120_000);
+
+const API = 'dpu.network/v1alpha1';
+
+function rule(name: string, entry: object = {}, spec: object = {}): KubeManifest {
+  const match = { protocol: 'TCP', dstPort: 81 };
+  return {
+    apiVersion: API,
+    kind: 'DPURule',
+    metadata: { name, namespace: 'tenant-a' },
+    spec: { networkRef: 'tenant-a', ...spec, rules: [{ match, action: 'deny', ...entry }] },
+  };
+}
+
+function network(name: string, spec: object = {}): KubeManifest {
+  const metadata = { name };
+  return { apiVersion: API, kind: 'DPUNetwork', metadata, spec: { vni: 1000, ...spec } };
+}
+
+const REFUSED: readonly { name: string; manifest: KubeManifest; says: RegExp }[] = [
+  { name: 'VNI 0', manifest: rule('x', { vni: 0 }), says: /vni.*greater than or equal to 1/ },
+  { name: 'a VNI of 25 bits', manifest: rule('x', { vni: 2 ** 24 }), says: /vni.*16777215/ },
+  {
+    name: 'an unknown action',
+    manifest: rule('x', { action: 'drop' }),
+    says: /action: Unsupported value: "drop".*"allow", "deny"/,
+  },
+  {
+    name: 'redirect without a port',
+    manifest: rule('x', { action: 'redirect' }),
+    says: /redirectPort is required with action redirect/,
+  },
+  {
+    name: 'reverse with deny',
+    manifest: rule('x', { reverse: true }),
+    says: /reverse needs action allow/,
+  },
+  {
+    name: 'srcIP and srcIPs',
+    manifest: rule('x', { match: { srcIP: '10.1.0.5', srcIPs: ['10.1.0.6'] } }),
+    says: /srcIP and srcIPs exclude each other/,
+  },
+  {
+    name: 'no VNI and no network',
+    manifest: rule('x', {}, { networkRef: undefined }),
+    says: /a rule without vni needs spec\.networkRef/,
+  },
+  {
+    name: 'two rules of one name',
+    manifest: {
+      ...rule('x'),
+      spec: {
+        networkRef: 'tenant-a',
+        rules: [
+          { name: 'a', action: 'deny' },
+          { name: 'a', action: 'allow' },
+        ],
+      },
+    },
+    says: /names of rules must be unique/,
+  },
+  { name: 'an unknown field', manifest: rule('x', { dstport: 80 }), says: /dstport/ },
+  { name: 'an unknown tier', manifest: rule('x', {}, { tier: 'gold' }), says: /tier.*"gold"/ },
+  { name: 'priority 1001', manifest: rule('x', {}, { priority: 1001 }), says: /priority.*1000/ },
+  {
+    name: 'a network without VNI',
+    manifest: network('x', { vni: undefined }),
+    says: /vni: Required/,
+  },
+  {
+    name: 'a network with a bad default',
+    manifest: network('x', { defaultAction: { ingress: 'drop' } }),
+    says: /ingress: Unsupported value/,
+  },
+];
+
+/** A logger that keeps the codes of the errors that it is told. */
+function codeLog(): { logger: Logger; codes: string[] } {
+  const codes: string[] = [];
+  const note = (fields: Readonly<Record<string, unknown>>): void => {
+    const { err } = fields;
+    if (err instanceof Error && 'code' in err) codes.push(String(err.code));
+  };
+  return { logger: { debug: note, info: note, warn: note, error: note }, codes };
+}
+
+interface Watched {
+  readonly source: KubeSource;
+  readonly codes: readonly string[];
+  /** Waits until `check` holds of the snapshot; milliseconds that it took. */
+  readonly seen: (
+    what: string,
+    check: (source: KubeSource) => boolean,
+    timeoutMs?: number,
+  ) => Promise<number>;
+}
+
+function follow(test: Test, kubeconfig: string, lastGood?: SourceSnapshot['objects']): Watched {
+  const { logger, codes } = codeLog();
+  const source = new KubeSource(
+    { kubeconfig },
+    { logger, ...(lastGood === undefined ? {} : { lastGood: async () => lastGood }) },
+  );
+  test.after(() => source.close());
+  return {
+    source,
+    codes,
+    seen: async (what, check, timeoutMs = 15_000) => {
+      const start = performance.now();
+      await until(what, () => check(source), timeoutMs);
+      return performance.now() - start;
+    },
+  };
+}
+
+const keys = (source: KubeSource): string => [...source.snapshot.objects.keys()].sort().join(' ');
+const has =
+  (name: string) =>
+  (source: KubeSource): boolean =>
+    source.snapshot.objects.has(`DPURule/tenant-a/${name}`);
+const lacks =
+  (name: string) =>
+  (source: KubeSource): boolean =>
+    !has(name)(source);
+
+async function send(kube: KubeSandbox, ...manifests: readonly KubeManifest[]): Promise<void> {
+  for (const manifest of manifests) await kube.apply(stringify(manifest));
+}
+
+/** A kubeconfig whose user is a service account with no rights, its token in a file beside. */
+async function serviceAccountConfig(kube: KubeSandbox, name: string): Promise<string> {
+  const metadata = { name, namespace: 'default' };
+  await send(kube, { apiVersion: 'v1', kind: 'ServiceAccount', metadata });
+  const { body } = await kube.call(
+    'POST',
+    `/api/v1/namespaces/default/serviceaccounts/${name}/token`,
+    { type: 'application/json', text: '{"spec": {}}' },
+  );
+  const { token } = body['status'] as { token: string };
+  await writeFile(join(kube.dir, `${name}.token`), token);
+  const config = parse(kube.kubeconfigText) as { users: { name: string; user: object }[] };
+  config.users = [{ name: 'admin', user: { tokenFile: join(kube.dir, `${name}.token`) } }];
+  const file = join(kube.dir, `${name}.kubeconfig`);
+  await writeFile(file, stringify(config));
+  return file;
+}
+
+await t.test('a Kubernetes API server', async (t) => {
+  t.setTimeout(120_000);
+  const kube = await kubeSandbox(t);
+  if (kube === undefined) return;
+
+  await t.test(
+    'without the CRDs the source waits, says why, and starts when they come',
+    async (t) => {
+      const { source, seen } = follow(t, kube.kubeconfig);
+      let started = false;
+      const starting = source.start().then(() => (started = true));
+      await seen('404', ({ snapshot }) =>
+        snapshot.problems.some(({ message }) => /404/.test(message)),
+      );
+      t.equal(started, false, 'an absent CRD is not an empty list');
+      await kube.installCrds();
+      await starting;
+      t.equal(source.snapshot.objects.size, 0);
+      await seen('no problem', ({ snapshot }) => snapshot.problems.length === 0);
+    },
+  );
+  await send(kube, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'tenant-a' } });
+
+  await t.test('what the agent would refuse is refused at admission, with a reason', async (t) => {
+    for (const { name, manifest, says } of REFUSED) {
+      const answer = await kube.call(
+        'POST',
+        manifest.kind === 'DPURule'
+          ? `/apis/${API}/namespaces/tenant-a/dpurules?fieldValidation=Strict`
+          : `/apis/${API}/dpunetworks?fieldValidation=Strict`,
+        { type: 'application/json', text: JSON.stringify(manifest) },
+      );
+      t.ok(answer.status === 422 || answer.status === 400, `${name}: ${answer.status}`);
+      t.match(answer.message, says, `${name}: the message says what is wrong`);
+      const own = parseObject(JSON.parse(JSON.stringify(manifest)));
+      t.equal(own.object, undefined, `${name}: the agent refuses it as well`);
+    }
+  });
+
+  await t.test('create, edit, status and delete reach the source within a second', async (t) => {
+    const { source, seen } = follow(t, kube.kubeconfig);
+    await source.start();
+    await send(kube, network('tenant-a', { namespaces: ['tenant-a'] }), rule('web'));
+    const createMs = await seen('the rule', has('web'));
+    t.ok(createMs < 1000, `created: ${Math.round(createMs)} ms after the reply`);
+    const first = source.snapshot.objects.get('DPURule/tenant-a/web');
+    t.match(first?.origin, /\/apis\/dpu\.network\/v1alpha1\/namespaces\/tenant-a\/dpurules\/web$/);
+
+    await kube.patch(rule('web'), { status: { programmedNodes: 1 } }, '/status');
+    await send(kube, rule('other'));
+    await seen('the next rule', has('other'));
+    t.equal(source.snapshot.objects.get('DPURule/tenant-a/web'), first, 'a status changes nothing');
+
+    await send(kube, rule('web', { action: 'allow' }));
+    const editMs = await seen('the edit', ({ snapshot }) => {
+      const object = snapshot.objects.get('DPURule/tenant-a/web')?.object;
+      return object?.kind === 'DPURule' && object.spec.rules[0]?.action === 'allow';
+    });
+    t.ok(editMs < 1000, `edited: ${Math.round(editMs)} ms`);
+
+    await kube.delete(rule('other'));
+    const deleteMs = await seen('the delete', lacks('other'));
+    t.ok(deleteMs < 1000, `deleted: ${Math.round(deleteMs)} ms`);
+    t.equal(keys(source), 'DPUNetwork/tenant-a DPURule/tenant-a/web');
+  });
+
+  await t.test('a server killed, restarted and frozen takes nothing away', async (t) => {
+    const { source, codes, seen } = follow(t, kube.kubeconfig);
+    await send(kube, rule('stays'), rule('goes'));
+    await source.start();
+    const before = source.snapshot.objects.get('DPURule/tenant-a/stays');
+    // Writes elsewhere, so that the restarted server no longer knows our version.
+    await send(kube, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'elsewhere' } });
+    await kube.killApiServer();
+    await seen('the fault', ({ snapshot }) => snapshot.problems.length > 0);
+    t.ok(has('goes')(source), 'objects stay while the server is away');
+    await kube.startApiServer();
+    await kube.delete(rule('goes'));
+    await send(kube, rule('came'));
+    const ms = await seen(
+      'what happened meanwhile',
+      (s) => has('came')(s) && lacks('goes')(s),
+      30_000,
+    );
+    t.comment(`caught up ${Math.round(ms)} ms after the first write to the restarted server`);
+    t.comment(`faults met: ${[...new Set(codes)].join(' ')}`);
+    t.equal(source.snapshot.objects.get('DPURule/tenant-a/stays'), before, 'the very same object');
+    await seen('no problem', ({ snapshot }) => snapshot.problems.length === 0, 30_000);
+
+    kube.freezeApiServer(true);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    t.ok(has('stays')(source), 'objects stay while the server is frozen');
+    kube.freezeApiServer(false);
+    await kube.delete(rule('came'));
+    await seen('a delete after the frost', lacks('came'));
+  });
+
+  await t.test('a first list that lacks most of what was in force is held', async (t) => {
+    const lastGood = new Map(
+      Array.from({ length: 40 }, (_, index) => {
+        const { object } = parseObject(rule(`old-${index}`));
+        if (object === undefined) throw new Error('bad fixture');
+        return [objectKey(object), { object, origin: 'last-good' }] as const;
+      }),
+    );
+    const { source, seen } = follow(t, kube.kubeconfig, lastGood);
+    await source.start();
+    t.ok(has('old-0')(source) && has('old-39')(source), 'they stay');
+    t.ok(has('web')(source), 'what the list has is in force as well');
+    t.match(source.snapshot.problems, [{ message: /40 DPURule objects are missing/ }], 'an alarm');
+    await send(kube, rule('old-0'));
+    await seen('fewer held', ({ snapshot }) =>
+      snapshot.problems.some(({ message }) => message.startsWith('39 DPURule')),
+    );
+    await kube.delete(rule('old-0'));
+    await seen('a watched delete', lacks('old-0'));
+    t.ok(has('old-1')(source), 'the others are still held');
+  });
+
+  await t.test('403 is waited out; rights, and a new token on disk, are found', async (t) => {
+    const file = await serviceAccountConfig(kube, 'agent');
+    const { source, seen } = follow(t, file);
+    const starting = source.start();
+    await seen('403', ({ snapshot }) =>
+      snapshot.problems.some(({ message }) => /403/.test(message)),
+    );
+    const rbac = 'rbac.authorization.k8s.io/v1';
+    await send(
+      kube,
+      {
+        apiVersion: rbac,
+        kind: 'ClusterRole',
+        metadata: { name: 'agent' },
+        rules: [
+          {
+            apiGroups: ['dpu.network'],
+            resources: ['dpurules', 'dpunetworks'],
+            verbs: ['list', 'watch'],
+          },
+        ],
+      },
+      {
+        apiVersion: rbac,
+        kind: 'ClusterRoleBinding',
+        metadata: { name: 'agent' },
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'agent' },
+        subjects: [{ kind: 'ServiceAccount', name: 'agent', namespace: 'default' }],
+      },
+    );
+    await starting;
+    t.ok(has('web')(source), 'list and watch of the two kinds are all that it needs');
+
+    const token = join(kube.dir, 'agent.token');
+    const good = await readFile(token, 'utf8');
+    await writeFile(token, 'rotten');
+    const other = follow(t, file);
+    const otherStart = other.source.start();
+    await other.seen('401', ({ snapshot }) =>
+      snapshot.problems.some(({ message }) => /401/.test(message)),
+    );
+    await writeFile(token, good);
+    await otherStart;
+    t.ok(has('web')(other.source), 'the new token is used');
+  });
+
+  await t.test(
+    'an agent programs what the API server says, and keeps it without the server',
+    async (t) => {
+      const ovs = await ovsSandbox(t);
+      if (ovs === undefined) return;
+      const agent = await TestAgent.create(t, ovs, {
+        rules: { source: 'kubernetes', kubeconfig: kube.kubeconfig },
+        networks: [],
+      });
+      await agent.start();
+      const start = performance.now();
+      await send(kube, rule('end-to-end', { match: { protocol: 'TCP', dstPort: 4711 } }));
+      await agent.rule('end-to-end', ({ programmed }) => programmed);
+      t.comment(
+        `from before the request to programmed: ${Math.round(performance.now() - start)} ms`,
+      );
+      const flows = (): Promise<string> => ovs.ofctl('-O', 'OpenFlow13', 'dump-flows', 'br-int');
+      t.match(await flows(), /tp_dst=4711/, 'the switch has it');
+
+      await kube.killApiServer();
+      await agent.replace();
+      await agent.start();
+      const stale = await agent.rule('end-to-end', ({ programmed }) => programmed);
+      t.match(stale.reason, /Stale/, 'restarted without the server: in force from disk');
+      t.match(await flows(), /tp_dst=4711/);
+      await kube.startApiServer();
+      await agent.rule('end-to-end', ({ reason }: RuleRow) => !reason.includes('Stale'));
+
+      await kube.delete(rule('end-to-end'));
+      await until('the flow is gone', async () => !(await flows()).includes('tp_dst=4711'));
+    },
+  );
+
+  await t.test('a CRD that is deleted while nobody watches takes no rule away', async (t) => {
+    const { source, seen } = follow(t, kube.kubeconfig);
+    await source.start();
+    await kube.killApiServer();
+    await seen('the fault', ({ snapshot }) => snapshot.problems.length > 0);
+    await kube.startApiServer();
+    await kube.delete({
+      apiVersion: 'apiextensions.k8s.io/v1',
+      kind: 'CustomResourceDefinition',
+      metadata: { name: 'dpurules.dpu.network' },
+    });
+    await kube.served('dpurules', false);
+    await seen('404', ({ snapshot }) =>
+      snapshot.problems.some(({ message }) => /404/.test(message)),
+    );
+    t.ok(has('web')(source), 'the rule stays');
+  });
+});
