@@ -15,6 +15,7 @@ import { timeOf } from './sample.ts';
 import type { BenchContext } from './workload.ts';
 
 const BRIDGE = 'br-int';
+const OFCTL = 'ovs-ofctl';
 /** Open vSwitch frees removed flows after it has answered; that must not run into the next subject's time. */
 const SETTLE_MS = 150;
 
@@ -69,7 +70,7 @@ export class BenchSwitch {
     return timeOf(
       () =>
         new Promise<void>((resolve, reject) => {
-          const child = spawn('ovs-ofctl', command, { stdio: ['ignore', 'ignore', 'pipe'] });
+          const child = spawn(OFCTL, command, { stdio: ['ignore', 'ignore', 'pipe'] });
           let said = '';
           child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
           child.on('error', reject);

@@ -4,7 +4,6 @@
  */
 import type { DesiredState } from '../src/agent/flow/desired.ts';
 import { diff, fullScope } from '../src/agent/flow/diff.ts';
-import type { Snapshot } from '../src/agent/flow/model.ts';
 import { FIRST_SYNC_CHUNK, writeChanges } from '../src/agent/reconcile/flow-writer.ts';
 import { Mirror } from '../src/agent/reconcile/mirror.ts';
 import { dumpMirror } from '../src/agent/reconcile/switch-dump.ts';

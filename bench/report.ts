@@ -29,6 +29,8 @@ export interface RunFacts {
   readonly date: string;
   /** The machine's class, in words. */
   readonly machine: string;
+  /** Processes that wanted to run for each CPU in the minute before. */
+  readonly load: number;
   readonly node: string;
   readonly openVSwitch: string;
   readonly quick: boolean;
