@@ -59,7 +59,8 @@ export class Agent implements AgentView {
       desired: this.desired,
       snapshot: () => this.#snapshot(),
       connection: () => this.session.current,
-      mayWrite: () => this.bridge.lockHeld,
+      // Half a picture would take away what is in force.
+      mayWrite: () => this.bridge.settled && this.bridge.lockHeld,
       observer: this.metrics,
       logger,
     });
@@ -90,7 +91,8 @@ export class Agent implements AgentView {
     if (this.bridge.tunnel === undefined)
       reasons.push(`no tunnel: ${this.bridge.tunnelProblem ?? 'not there yet'}`);
     if (this.session.current === undefined) reasons.push('no OpenFlow connection to the bridge');
-    else if (this.reconciler.lastSync === undefined) reasons.push('the first sync is not complete');
+    else if (this.reconciler.lastSync === undefined || this.reconciler.mirror === undefined)
+      reasons.push('the first sync of this connection is not complete');
     return reasons;
   }
 
@@ -180,11 +182,11 @@ export class Agent implements AgentView {
       reconciler.poke(changedAtMs);
     });
     this.bridge.on('change', () => reconciler.poke(performance.now()));
-    this.bridge.on('down', (error) => {
-      metrics.reconnecting('ovsdb');
-      this.#logger.warn({ err: error }, 'no OVSDB connection');
-    });
+    // The OVSDB client logs its outages itself.
+    this.bridge.on('down', () => metrics.reconnecting('ovsdb'));
+    let outage = false;
     this.session.on('up', (connection) => {
+      outage = false;
       this.#logger.info(
         { datapath: `0x${connection.features.datapathId.toString(16)}` },
         'switch connected',
@@ -193,7 +195,8 @@ export class Agent implements AgentView {
     });
     this.session.on('down', (error) => {
       metrics.reconnecting('openflow');
-      this.#logger.warn({ err: error ?? new Error('closed') }, 'no OpenFlow connection');
+      this.#logger[outage ? 'debug' : 'warn']({ err: error }, 'no OpenFlow connection');
+      outage = true;
     });
     let first = true;
     reconciler.on('synced', (sync) => {
@@ -203,9 +206,9 @@ export class Agent implements AgentView {
     });
   }
 
-  /** Undefined until every source has spoken: half a picture would take away what is in force. */
+  /** Undefined until the rules have been read. What the bridge does not tell yet is left out of it: nothing is written. */
   #snapshot(): Snapshot | undefined {
-    if (!this.#sourceRead || !this.bridge.settled) return undefined;
+    if (!this.#sourceRead) return undefined;
     const inputs = {
       config: this.#config,
       source: this.source.snapshot,
