@@ -57,6 +57,9 @@ const ruleSchema = z.object({
   bytes: count,
 });
 
+/** As much of an entry as filters need; the rest stays as it came. */
+const ruleObjectSchema = z.looseObject({ namespace: z.string(), programmed: z.boolean() });
+
 const flowSchema = z.object({
   table: z.number(),
   priority: z.number(),
@@ -72,6 +75,8 @@ const flowSchema = z.object({
 export type StatusAnswer = z.infer<typeof statusSchema>;
 /** One row of `/rules`. */
 export type RuleRow = z.infer<typeof ruleSchema>;
+/** One row of `/rules` with all that the agent said, also what this version does not know. */
+export type RuleObject = z.infer<typeof ruleObjectSchema>;
 /** One row of `/flows`. */
 export type FlowRow = z.infer<typeof flowSchema>;
 
@@ -86,6 +91,11 @@ export function parseStatus(body: string): StatusAnswer {
  */
 export function parseRules(body: string): RuleRow[] {
   return parse(z.array(ruleSchema), body, '/rules');
+}
+
+/** Reads the answer to `/rules` to filter it and hand it on. Throws as {@link parseRules} does. */
+export function parseRuleObjects(body: string): RuleObject[] {
+  return parse(z.array(ruleObjectSchema), body, '/rules');
 }
 
 /** Reads the answer to `/flows`. Throws as {@link parseRules} does. */

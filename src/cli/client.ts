@@ -2,6 +2,7 @@
  * One HTTP GET over the agent's Unix socket (RFC 9112), bounded in time and bytes, with errors that an operator can act
  * on. It returns the body as text and does not read it.
  */
+import { stat } from 'node:fs/promises';
 import { request, type IncomingMessage } from 'node:http';
 import { errorMessage } from '../base/error.ts';
 import { DpuctlError } from './errors.ts';
@@ -44,7 +45,7 @@ export async function askAgent(endpoint: AgentEndpoint, path: string): Promise<s
     answer = await get(endpoint, path, signal);
   } catch (thrown) {
     if (thrown instanceof DpuctlError) throw thrown;
-    throw signal.aborted ? tooSlow(endpoint, thrown) : unreachable(socket, thrown);
+    throw signal.aborted ? tooSlow(endpoint, thrown) : await unreachable(socket, thrown);
   }
   if (answer.status === HTTP_OK) return answer.body;
   throw refused(answer.status, answer.body, path, socket);
@@ -98,9 +99,11 @@ function tooSlow({ socket, timeoutMs }: AgentEndpoint, cause: unknown): DpuctlEr
 }
 
 /** The reason of a connect or read that failed, by its errno. */
-function unreachable(socket: string, thrown: unknown): DpuctlError {
+async function unreachable(socket: string, thrown: unknown): Promise<DpuctlError> {
   const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
-  const [what, advice] = REASONS.get(code) ?? [
+  // Linux refuses a connection to a file or directory as it refuses one to a socket without a listener.
+  const isOther = code === 'ECONNREFUSED' && !(await isSocket(socket));
+  const [what, advice] = REASONS.get(isOther ? 'ENOTSOCK' : code) ?? [
     errorMessage(thrown),
     'is this the socket of dpu-agent? its configuration names it: debug.socket',
   ];
@@ -112,9 +115,20 @@ function unreachable(socket: string, thrown: unknown): DpuctlError {
   );
 }
 
+async function isSocket(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isSocket();
+  } catch {
+    // It has gone meanwhile, as the socket of an agent that ends does.
+    return true;
+  }
+}
+
 const NOT_THE_SOCKET =
   'is dpu-agent running? if it is, its configuration names the socket (debug.socket): give it with --socket PATH or ' +
   'DPU_AGENT_SOCKET';
+const CLOSED =
+  'dpu-agent may be restarting: try again; if it stays so, is this its socket? its configuration names it: debug.socket';
 const AS_ROOT = 'run dpuctl as the user that runs dpu-agent, which is root: sudo dpuctl ...';
 
 const REASONS: ReadonlyMap<string, readonly [what: string, advice: string]> = new Map([
@@ -124,8 +138,8 @@ const REASONS: ReadonlyMap<string, readonly [what: string, advice: string]> = ne
   ['ECONNREFUSED', ['nobody listens there', 'dpu-agent has ended: start it, and look at its log']],
   ['EACCES', ['permission denied', AS_ROOT]],
   ['EPERM', ['permission denied', AS_ROOT]],
-  ['ECONNRESET', ['it closed the connection', 'dpu-agent may be restarting: try again']],
-  ['EPIPE', ['it closed the connection', 'dpu-agent may be restarting: try again']],
+  ['ECONNRESET', ['it closed the connection', CLOSED]],
+  ['EPIPE', ['it closed the connection', CLOSED]],
   ['EAGAIN', ['its queue of connections is full', 'it may be busy: try again']],
 ]);
 

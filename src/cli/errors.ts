@@ -6,7 +6,7 @@ import { BaseError } from '../base/error.ts';
 /** Exit statuses of dpuctl, as docs/dpuctl.md lists them. */
 export const EXIT = {
   OK: 0,
-  /** The agent answered that it is not ready, has problems, or cannot say. */
+  /** The agent answered that it is not ready, or that it cannot say. */
   UNWELL: 1,
   USAGE: 2,
   UNREACHABLE: 3,

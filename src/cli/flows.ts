@@ -25,9 +25,9 @@ const COLUMNS: readonly Column<FlowRow>[] = [
   { title: 'PRIO', cell: (row) => String(row.priority), right: true },
   { title: 'PACKETS', cell: (row) => formatCount(row.packets), right: true },
   { title: 'BYTES', cell: (row) => formatCount(row.bytes), right: true },
-  { title: 'MATCH', cell: (row) => plain(row.match), wrapTo: 18 },
-  { title: 'ACTIONS', cell: (row) => plain(row.actions), wrapTo: 18 },
-  { title: 'RULE', cell: (row) => plain(row.rule), wrapTo: 24, tone: () => 'quiet' },
+  { title: 'MATCH', cell: (row) => plain(row.match), wrapTo: 14 },
+  { title: 'ACTIONS', cell: (row) => plain(row.actions), wrapTo: 14 },
+  { title: 'RULE', cell: (row) => plain(row.rule), wrapTo: 16, tone: () => 'quiet' },
 ];
 
 const COOKIE: Column<FlowRow> = { title: 'COOKIE', cell: (row) => plain(row.cookie), right: true };

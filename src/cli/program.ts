@@ -5,7 +5,7 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { BaseError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
-import { parseFlows, parseRules, parseStatus } from './answer.ts';
+import { parseFlows, parseRuleObjects, parseRules, parseStatus } from './answer.ts';
 import { askAgent, type AgentEndpoint } from './client.ts';
 import { DpuctlError, EXIT } from './errors.ts';
 import { flowsPath, formatFlows, type FlowFilter } from './flows.ts';
@@ -95,8 +95,10 @@ function addVerbs(program: Command, world: Surroundings, end: (exit: number) => 
     'dpuctl status --json | jq .flows',
   ]).action(async () => {
     const body = await ask('/status');
+    // Before it is read: an answer of another version is printed as well.
+    if (json()) world.print(body);
     const status = parseStatus(body);
-    world.print(json() ? body : formatStatus(status, world.layout));
+    if (!json()) world.print(formatStatus(status, world.layout));
     end(statusExit(status));
   });
 
@@ -110,12 +112,13 @@ function addVerbs(program: Command, world: Surroundings, end: (exit: number) => 
     .action(async (options: RuleFilter & WideOption) => {
       const body = await ask('/rules');
       const isFiltered = options.namespace !== undefined || options.notProgrammed === true;
-      if (json() && !isFiltered) {
+      if (!json()) {
+        world.print(formatRules(filterRules(parseRules(body), options), layoutFor(options)));
+      } else if (isFiltered) {
+        world.print(`${JSON.stringify(filterRules(parseRuleObjects(body), options))}\n`);
+      } else {
         world.print(body);
-        return;
       }
-      const rows = filterRules(parseRules(body), options);
-      world.print(json() ? `${JSON.stringify(rows)}\n` : formatRules(rows, layoutFor(options)));
     });
 
   addVerb(program, 'flows', "the agent's flows in the switch, each with its rule", [
@@ -154,7 +157,7 @@ function heading(title: string, { layout }: Surroundings): string {
 }
 
 const PROGRAM_HELP = `
-Exit status: 0 well; 1 the agent is not ready or has problems; 2 wrong usage; 3 no answer from the agent.
+Exit status: 0 well; 1 the agent is not ready; 2 wrong usage; 3 no answer from the agent.
 
 Examples:
   dpuctl status

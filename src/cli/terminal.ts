@@ -108,7 +108,13 @@ function pad<Row>(text: string, width: number, column: Column<Row>): string {
   return column.right === true ? text.padStart(width) : text.padEnd(width);
 }
 
-/** The widest cell of each column; then the widest columns that may be wrapped give way, one character at a time. */
+/** Longer pieces than this may be cut: else one long word of a message would narrow all other columns. */
+const WHOLE_PIECE_MAX = 32;
+
+/**
+ * The widest cell of each column; then the widest columns that may be wrapped give way, one character at a time: first as
+ * long as lines can end between parts, at last to their least width.
+ */
 function fitWidths<Row>(
   columns: readonly Column<Row>[],
   cells: readonly (readonly string[])[],
@@ -119,35 +125,88 @@ function fitWidths<Row>(
   );
   let excess =
     widths.reduce((sum, width) => sum + width, GAP.length * (columns.length - 1)) - limit;
-  while (excess > 0) {
-    let widest = -1;
-    columns.forEach(({ wrapTo }, index) => {
-      const width = widths[index] ?? 0;
-      if (wrapTo !== undefined && width > wrapTo && width > (widths[widest] ?? 0)) widest = index;
-    });
-    if (widest < 0) break;
-    widths[widest] = (widths[widest] ?? 0) - 1;
-    excess--;
+  if (excess <= 0) return widths;
+  const least = columns.map(({ wrapTo }, index) => wrapTo ?? widths[index] ?? 0);
+  for (const isBreak of [...BREAKS, undefined]) {
+    const floor = least.map((width, index) =>
+      columns[index]?.wrapTo === undefined || isBreak === undefined
+        ? width
+        : cells.reduce(
+            (most, row) => Math.max(most, longestPiece(row[index] ?? '', isBreak)),
+            width,
+          ),
+    );
+    excess = shrink(widths, floor, excess);
+    if (excess === 0) break;
   }
   return widths;
 }
 
-/** Splits text into lines of at most `width`, behind a comma, space or slash where there is one, else anywhere. */
+/** Takes `excess` characters from the widest columns, none below its floor; the result is what is left of `excess`. */
+function shrink(widths: number[], floor: readonly number[], excess: number): number {
+  for (let left = excess; left > 0; left--) {
+    let widest = -1;
+    widths.forEach((width, index) => {
+      if (width > (floor[index] ?? 0) && width > (widths[widest] ?? 0)) widest = index;
+    });
+    if (widest < 0) return left;
+    widths[widest] = (widths[widest] ?? 0) - 1;
+  }
+  return 0;
+}
+
+/** The longest piece of a text between breaks, up to {@link WHOLE_PIECE_MAX}. */
+function longestPiece(text: string, isBreak: Break): number {
+  let longest = 0;
+  let start = 0;
+  for (let end = 1; end <= text.length; end++) {
+    if (end < text.length && !isBreak(text, end)) continue;
+    longest = Math.max(longest, end - start);
+    start = end;
+  }
+  return Math.min(longest, WHOLE_PIECE_MAX);
+}
+
+/** May a line end before the character at `end`? */
+type Break = (text: string, end: number) => boolean;
+
+/** Between the parts of a match, of actions, of a name or of a sentence. */
+const isPartBreak: Break = (text, end) =>
+  ', /'.includes(text[end - 1] ?? '') || text[end] === ' ' || text.startsWith('->', end);
+
+/** Also before a value: behind `nw_dst=` or `set_field:`. */
+const isValueBreak: Break = (text, end) =>
+  isPartBreak(text, end) ||
+  text[end - 1] === '=' ||
+  (text[end - 1] === ':' && /[a-z_]{4}:/.test(text.slice(Math.max(0, end - 5), end)));
+
+/** Also within a name or address, where a mark shows that it goes on; never between digits, nor within `->`. */
+const isMarkBreak: Break = (text, end) =>
+  isValueBreak(text, end) ||
+  (':._-'.includes(text[end - 1] ?? '') && !text.startsWith('->', end - 1));
+
+/** Best first; each takes in those before it. */
+const BREAKS: readonly Break[] = [isPartBreak, isValueBreak, isMarkBreak];
+
+/** Splits text into lines of at most `width`: at the best breaks that there are, else anywhere. */
 export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   let rest = text;
   while (rest.length > width && width > 0) {
-    const head = rest.slice(0, width);
-    const breakAt = Math.max(...[',', ' ', '/'].map((mark) => head.lastIndexOf(mark))) + 1;
-    // A break in the first third would leave a ragged column: the text is then cut where the line is full.
-    let end = breakAt > width / 3 ? breakAt : width;
-    // The arrow of set_field and load stays whole.
-    if (end > 1 && rest.slice(end - 1, end + 1) === '->') end--;
+    const end = breakWithin(rest, width);
     lines.push(rest.slice(0, end).trimEnd());
     rest = rest.slice(end).trimStart();
   }
   lines.push(rest);
   return lines;
+}
+
+/** Where the first line ends. A break in the first quarter is none, as it would leave a ragged column. */
+function breakWithin(text: string, width: number): number {
+  for (const isBreak of BREAKS) {
+    for (let end = width; end > width / 4; end--) if (isBreak(text, end)) return end;
+  }
+  return width;
 }
 
 /** Lines `key   value`; continuation lines of a value have an empty key. */

@@ -200,23 +200,25 @@ problems   a.yaml:9: spec.priority: 7777 is not accepted
 
 const UNWELL: readonly { name: string; change: object; exit: number }[] = [
   { name: 'ready and no problem', change: {}, exit: 0 },
-  { name: 'not ready', change: { ready: false }, exit: 1 },
-  { name: 'a problem', change: { problems: [{ message: 'x' }] }, exit: 1 },
+  { name: 'not ready', change: { ready: false, notReady: ['no tunnel'] }, exit: 1 },
   {
-    name: 'a tunnel problem',
-    change: { vtep: { ip: '10.0.0.1', ofport: -1, problem: 'x' } },
-    exit: 1,
+    name: "ready, with a problem in somebody's file",
+    change: { problems: [{ message: 'x' }] },
+    exit: 0,
   },
 ];
-void t.test('the exit status of status is that of the agent, with --json too', async (t) => {
-  for (const { name, change, exit } of UNWELL) {
-    const agent = await fakeAgent(t, { '/status': { ...STATUS, ...change } });
-    for (const more of [[], ['--json']]) {
-      const result = await dpuctl(['status', '--socket', agent.socket, ...more]);
-      t.equal(result.exit, exit, `${name} ${more.join('')}`);
+void t.test(
+  'status ends with 1 when the agent is not ready and only then, with --json too',
+  async (t) => {
+    for (const { name, change, exit } of UNWELL) {
+      const agent = await fakeAgent(t, { '/status': { ...STATUS, ...change } });
+      for (const more of [[], ['--json']]) {
+        const result = await dpuctl(['status', '--socket', agent.socket, ...more]);
+        t.equal(result.exit, exit, `${name} ${more.join('')}`);
+      }
     }
-  }
-});
+  },
+);
 
 void t.test('rules are a table of 100 columns with the reasons wrapped', async (t) => {
   const agent = await fakeAgent(t, { '/rules': RULES });
@@ -271,12 +273,12 @@ void t.test('flows are sorted by table and priority, and wrapped behind commas',
   t.equal(
     result.out,
     `\
-TABLE   PRIO  PACKETS  BYTES  MATCH                  ACTIONS                RULE
-    0     10        3    210  in_port=65000          drop                   drop/UnknownPeer
-   22  58400       12    888  tcp,metadata=0x3e8,    set_field:0xb931f73c   tenant-a/no-metrics/
-                              nw_dst=10.1.0.25,      ->reg2,goto_table:29   tcp-81
+TABLE   PRIO  PACKETS  BYTES  MATCH                   ACTIONS                 RULE
+    0     10        3    210  in_port=65000           drop                    drop/UnknownPeer
+   22  58400       12    888  tcp,metadata=0x3e8,     set_field:0xb931f73c    tenant-a/no-metrics/
+                              nw_dst=10.1.0.25,       ->reg2,goto_table:29    tcp-81
                               tp_dst=81
-   22      0        0      0                         goto_table:23          base
+   22      0        0      0                          goto_table:23           base
 3 flows
 `,
   );
@@ -293,6 +295,46 @@ TABLE   PRIO  PACKETS  BYTES  MATCH                  ACTIONS                RULE
     ['/flows', '/flows?table=22', '/flows?rule=tenant-a%2Fno-metrics'],
     'the agent filters',
   );
+});
+
+void t.test('addresses are not cut while a line can end elsewhere', async (t) => {
+  const match =
+    'icmp6,in_port=2,dl_src=02:00:0a:01:01:05,ipv6_src=2001:db8::1,nw_dst=192.168.101.111';
+  const actions = 'set_field:02:00:0a:01:01:05->eth_dst,load:0x2->NXM_NX_REG0[0..3],goto_table:40';
+  const row = { ...FLOWS[0], match, actions, rule: 'local/1000/02:00:0a:01:01:05/rep1a' };
+  const agent = await fakeAgent(t, { '/flows': [row] });
+  const at100 = await dpuctl(['flows', '--socket', agent.socket]);
+  t.equal(
+    at100.out,
+    `\
+TABLE  PRIO  PACKETS  BYTES  MATCH                     ACTIONS                    RULE
+   22     0        0      0  icmp6,in_port=2,          set_field:                 local/1000/
+                             dl_src=                   02:00:0a:01:01:05          02:00:0a:01:01:05/
+                             02:00:0a:01:01:05,        ->eth_dst,load:0x2         rep1a
+                             ipv6_src=2001:db8::1,     ->NXM_NX_REG0[0..3],
+                             nw_dst=192.168.101.111    goto_table:40
+1 flow
+`,
+  );
+  const at80 = await dpuctl(['flows', '--socket', agent.socket], { width: 80 });
+  t.ok(
+    at80.out.split('\n').every((line) => line.length <= 80),
+    '80 columns are enough',
+  );
+});
+
+void t.test('--json with a filter keeps fields that this version does not know', async (t) => {
+  const later = RULES.map((rule) => ({ ...rule, offloaded: true, counters: { hw: 1 } }));
+  const agent = await fakeAgent(t, { '/rules': later });
+  const { out } = await dpuctl(['rules', '--socket', agent.socket, '--json', '--not-programmed']);
+  t.strictSame(JSON.parse(out), later.slice(1));
+});
+
+void t.test('--json prints a status that is not understood, and ends with 3', async (t) => {
+  const agent = await fakeAgent(t, { '/status': '{"version":"9.0.0"}' });
+  const { exit, out, err } = await dpuctl(['status', '--socket', agent.socket, '--json']);
+  t.strictSame([exit, out], [3, '{"version":"9.0.0"}']);
+  t.match(err, /answer to \/status is not understood/);
 });
 
 void t.test('--json prints the bytes of the agent unchanged', async (t) => {
@@ -475,6 +517,8 @@ void t.test('an agent that cannot be reached: what was tried, and what to do', a
     { socket: join(dir, 'absent.sock'), says: /there is no such socket\n {8}is dpu-agent running/ },
     { socket: dead, says: /nobody listens there\n {8}dpu-agent has ended/ },
     { socket: join(file, 'x.sock'), says: /a part of the path is no directory\n/ },
+    { socket: file, says: /it is no socket\n {8}is dpu-agent running/ },
+    { socket: dir, says: /it is no socket\n {8}is dpu-agent running/ },
   ];
   for (const { socket, says } of cases) {
     const { exit, out, err } = await dpuctl(['status', '--socket', socket]);
@@ -549,6 +593,17 @@ void t.test('a pipe that closes early is no fault', async (t) => {
     ),
   );
   t.match(out, /^TABLE .*\n0\n$/);
+});
+
+void t.test('a full disk is one line of error and no success', async (t) => {
+  const agent = await fakeAgent(t, { '/rules': RULES });
+  const command = `"$0" "$1" --socket "$2" rules --json >/dev/full; echo "$?"`;
+  const out = await new Promise<string>((resolve) =>
+    execFile('bash', ['-c', command, process.execPath, MAIN, agent.socket], (_, text, err) =>
+      resolve(err + text),
+    ),
+  );
+  t.match(out, /^dpuctl: cannot write to standard output: ENOSPC[^\n]*\n3\n$/);
 });
 
 void t.test('numbers, times and names in text', (t) => {
