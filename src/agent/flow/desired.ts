@@ -25,12 +25,12 @@ interface Claim extends DesiredFlow {
   readonly clause?: Clause;
 }
 
-/** What an update changed. */
+/** What an update changed. The sets are the caller's. */
 export interface DesiredChange {
   /** Keys of flows to compare with the switch. */
-  readonly dirtyFlows: ReadonlySet<string>;
+  readonly dirtyFlows: Set<string>;
   /** Ids of groups to compare with the switch. */
-  readonly dirtyGroups: ReadonlySet<number>;
+  readonly dirtyGroups: Set<number>;
   /** Units that were compiled, for tests and metrics. */
   readonly compiled: number;
 }
@@ -59,8 +59,8 @@ export class DesiredState {
   /** Key -> the flow of clauses that several entries share. */
   readonly #shared = new Map<string, DesiredFlow>();
   readonly #groups = new Map<number, EncodedGroup>();
-  readonly #dirtyFlows = new Set<string>();
-  readonly #dirtyGroups = new Set<number>();
+  #dirtyFlows = new Set<string>();
+  #dirtyGroups = new Set<number>();
   #compiled = 0;
 
   /** Number of flows that the switch should hold. */
@@ -109,15 +109,16 @@ export class DesiredState {
 
   /** Brings the state to a snapshot. */
   update(snapshot: Snapshot): DesiredChange {
-    this.#dirtyFlows.clear();
-    this.#dirtyGroups.clear();
+    // New ones: the sets of the update before belong to whoever asked for it.
+    this.#dirtyFlows = new Set();
+    this.#dirtyGroups = new Set();
     this.#compiled = 0;
     const displaced = this.#updateIds(snapshot);
     this.#updateUnits(snapshot);
     this.#updateRules(snapshot, displaced);
     return {
-      dirtyFlows: new Set(this.#dirtyFlows),
-      dirtyGroups: new Set(this.#dirtyGroups),
+      dirtyFlows: this.#dirtyFlows,
+      dirtyGroups: this.#dirtyGroups,
       compiled: this.#compiled,
     };
   }

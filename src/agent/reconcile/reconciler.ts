@@ -65,7 +65,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
   #mirrorOf: OpenFlowConnection | undefined;
   #auditDue = false;
   readonly #drift: DriftWatch;
-  readonly #dirtyFlows = new Set<string>();
+  #dirtyFlows = new Set<string>();
   readonly #dirtyGroups = new Set<number>();
   readonly #refusals: Refusals;
   #timer: NodeJS.Timeout | undefined;
@@ -202,7 +202,8 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
 
   #compile(snapshot: Snapshot): void {
     const change = this.#timed('compile', () => this.#options.desired.update(snapshot));
-    for (const key of change.dirtyFlows) this.#dirtyFlows.add(key);
+    if (this.#dirtyFlows.size === 0) this.#dirtyFlows = change.dirtyFlows;
+    else for (const key of change.dirtyFlows) this.#dirtyFlows.add(key);
     for (const id of change.dirtyGroups) this.#dirtyGroups.add(id);
   }
 
@@ -213,7 +214,8 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     const auditing = this.#auditDue || this.#drift.dumpDue;
     const isDump = known === undefined || auditing;
     const target = isDump ? await this.#dump(connection) : known;
-    const expected = new Set(this.#dirtyFlows);
+    const expected = this.#dirtyFlows;
+    this.#dirtyFlows = new Set();
     const repairs = isDump ? undefined : this.#drift.take();
     const scope =
       repairs === undefined
@@ -222,7 +224,6 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
             flows: new Set([...expected, ...repairs, ...this.#refusals.dueKeys()]),
             groups: new Set(this.#dirtyGroups),
           };
-    this.#dirtyFlows.clear();
     this.#dirtyGroups.clear();
     this.#refusals.keepOnly((key) => desired.flow(key) !== undefined);
     const changes = this.#timed('diff', () => diff(desired, target, scope)).filter(
