@@ -5,6 +5,7 @@
 import type { IncomingMessage } from 'node:http';
 import { type Agent, request as httpRequest } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
+import type { Readable, Writable } from 'node:stream';
 import { errorMessage } from '../../base/error.ts';
 import { loadKubeConfig, type KubeTarget } from './kube-config.ts';
 import { KubeError } from './kube-error.ts';
@@ -75,16 +76,17 @@ export class KubeSession {
     const send = target.protocol === 'http:' ? httpRequest : httpsRequest;
     return new Promise((resolve, reject) => {
       const call = send(target, options);
-      const silent = (ms: number): void => {
+      // Destroying the request would tell the reader of the answer no more than "aborted".
+      const silent = (ms: number, stream: Writable | Readable): void => {
         const message = `no byte from the API server in ${ms} ms`;
-        call.destroy(new KubeError('SOURCE_KUBE_TIMEOUT', message, { url }));
+        stream.destroy(new KubeError('SOURCE_KUBE_TIMEOUT', message, { url }));
       };
       // A timer of our own: the socket's covers neither name resolution nor connect.
-      const answerTimer = setTimeout(() => silent(answerMs), answerMs);
+      const answerTimer = setTimeout(() => silent(answerMs, call), answerMs);
       call.on('socket', (socket) => socket.setKeepAlive(true, KEEPALIVE_MS));
       call.on('response', (response) => {
         clearTimeout(answerTimer);
-        call.setTimeout(idleMs, () => silent(idleMs));
+        call.setTimeout(idleMs, () => silent(idleMs, response));
         resolve(response);
       });
       // Stays after the answer: a late error of the request must not be an unhandled one.
