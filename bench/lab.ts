@@ -40,8 +40,15 @@ interface Stage {
 }
 
 async function makeStage(context: BenchContext): Promise<Stage> {
-  const lab = await TwoDpuLab.up();
-  context.defer(() => lab.down());
+  // An interruption while it comes up must take it down as well.
+  const starting = TwoDpuLab.up();
+  context.defer(() =>
+    starting.then(
+      (up) => up.down(),
+      () => {},
+    ),
+  );
+  const lab = await starting;
   const rulesDir = join(lab.dir, 'rules.d');
   await mkdir(rulesDir);
   const agents = [
