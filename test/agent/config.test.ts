@@ -159,6 +159,16 @@ void t.test('the environment overrides the file', async (t) => {
   );
 });
 
+void t.test('rules may come from Kubernetes, as the pod or by a kubeconfig', async (t) => {
+  const rulesOf = (rules: string): unknown =>
+    readConfig(EXAMPLE.replace(/^rules: .*$/m, `rules: ${rules}`), 'agent.yaml', {}).rules;
+  t.same(rulesOf('{source: kubernetes}'), { source: 'kubernetes' });
+  t.same(rulesOf('{source: kubernetes, kubeconfig: /etc/kc}'), {
+    source: 'kubernetes',
+    kubeconfig: '/etc/kc',
+  });
+});
+
 void t.test('each mistake is named with its line, its path and what is accepted', async (t) => {
   const endpoint = '{vni: 1000, mac: "02:00:0a:01:02:05", ips: [10.1.0.25]}';
   const second = '{vni: 1001, name: tenant-b}';
@@ -215,6 +225,21 @@ void t.test('each mistake is named with its line, its path and what is accepted'
       'a relative path',
       changed(['/etc/dpu-agent/rules.d', 'rules.d']),
       'agent.yaml:4: rules.path: "rules.d" is not accepted; accepted: an absolute path',
+    ],
+    [
+      'a kubeconfig for a directory',
+      changed(['{source: directory, ', '{source: directory, kubeconfig: /etc/kc, ']),
+      'agent.yaml:4: rules.kubeconfig: is not used with source directory; accepted: nothing, or',
+    ],
+    [
+      'a directory for Kubernetes',
+      changed(['source: directory, path: /etc/dpu-agent/rules.d', 'source: kubernetes, path: /x']),
+      'agent.yaml:4: rules.path: is not used with source kubernetes; accepted: nothing',
+    ],
+    [
+      'an unknown source',
+      changed(['source: directory', 'source: etcd']),
+      'agent.yaml:4: rules.source: "etcd" is not accepted; accepted: directory, kubernetes',
     ],
     [
       'a range that runs backwards',

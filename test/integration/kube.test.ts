@@ -15,7 +15,8 @@ import { type RuleRow, TestAgent, until } from '../support/agent.ts';
 import { type KubeManifest, type KubeSandbox, kubeSandbox } from '../support/kube-sandbox.ts';
 import { ovsSandbox } from '../support/ovs-sandbox.ts';
 
-t.setTimeout(120_000);
+const FILE = t;
+FILE.setTimeout(120_000);
 
 const API = 'dpu.network/v1alpha1';
 
@@ -164,7 +165,14 @@ async function serviceAccountConfig(kube: KubeSandbox, name: string): Promise<st
 
 await t.test('a Kubernetes API server', async (t) => {
   t.setTimeout(120_000);
-  const kube = await kubeSandbox(t);
+  const kube = await kubeSandbox({
+    after: (teardown) => t.after(teardown),
+    pass: (message, extra) => t.pass(message, extra),
+    setTimeout: (timeoutMs) => {
+      FILE.setTimeout(timeoutMs);
+      t.setTimeout(timeoutMs);
+    },
+  });
   if (kube === undefined) return;
 
   await t.test(

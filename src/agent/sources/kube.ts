@@ -104,7 +104,8 @@ class Followed implements ReflectorSink {
   }
 
   put(...[object]: Parameters<ReflectorSink['put']>): void {
-    if (this.objects.put(object)) this.#changed();
+    // Until the first list is complete there is nothing to show.
+    if (this.objects.put(object) && this.listed) this.#changed();
   }
 
   remove(...[object]: Parameters<ReflectorSink['remove']>): void {
