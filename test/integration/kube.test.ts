@@ -12,7 +12,12 @@ import type { SourceSnapshot } from '../../src/agent/sources/source.ts';
 import { objectKey, parseObject } from '../../src/api/object.ts';
 import type { Logger } from '../../src/base/logger.ts';
 import { type RuleRow, TestAgent, until } from '../support/agent.ts';
-import { type KubeManifest, type KubeSandbox, kubeSandbox } from '../support/kube-sandbox.ts';
+import {
+  type KubeManifest,
+  type KubeSandbox,
+  kubeSandbox,
+  type KubeSandboxOwner,
+} from '../support/kube-sandbox.ts';
 import { ovsSandbox } from '../support/ovs-sandbox.ts';
 
 const FILE = t;
@@ -163,16 +168,21 @@ async function serviceAccountConfig(kube: KubeSandbox, name: string): Promise<st
   return file;
 }
 
-await t.test('a Kubernetes API server', async (t) => {
-  t.setTimeout(120_000);
-  const kube = await kubeSandbox({
+/** The test, with the file's time lengthened beside its own. */
+function owner(t: Test): KubeSandboxOwner {
+  return {
     after: (teardown) => t.after(teardown),
     pass: (message, extra) => t.pass(message, extra),
     setTimeout: (timeoutMs) => {
       FILE.setTimeout(timeoutMs);
       t.setTimeout(timeoutMs);
     },
-  });
+  };
+}
+
+await t.test('a Kubernetes API server', async (t) => {
+  t.setTimeout(120_000);
+  const kube = await kubeSandbox(owner(t));
   if (kube === undefined) return;
 
   await t.test(
@@ -385,4 +395,21 @@ await t.test('a Kubernetes API server', async (t) => {
     );
     t.ok(has('web')(source), 'the rule stays');
   });
+});
+
+await t.test('a server that streams no lists is listed by pages, then watched', async (t) => {
+  t.setTimeout(60_000);
+  const kube = await kubeSandbox(owner(t), ['--feature-gates=WatchList=false']);
+  if (kube === undefined) return;
+  await kube.installCrds();
+  await send(kube, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'tenant-a' } });
+  const names = Array.from({ length: 501 }, (_, index) => `r${index}`);
+  await Promise.all(names.map((name) => kube.tryApply(rule(name))));
+  const { source, codes, seen } = follow(t, kube.kubeconfig);
+  await source.start();
+  t.equal(source.snapshot.objects.size, 501, 'two pages');
+  t.ok(codes.includes('SOURCE_KUBE_REFUSED'), 'the streamed list was asked for, and refused');
+  await seen('no problem', ({ snapshot }) => snapshot.problems.length === 0);
+  await kube.delete(rule('r7'));
+  await seen('a watched delete', lacks('r7'));
 });

@@ -69,6 +69,7 @@ export class KubeSandbox {
     bin: string,
     identity: Identity,
     [api = 0, client = 0, peer = 0]: readonly number[],
+    apiServerFlags: readonly string[],
   ) {
     this.dir = dir;
     this.server = `https://127.0.0.1:${api}`;
@@ -108,6 +109,7 @@ export class KubeSandbox {
         '--service-cluster-ip-range=10.96.0.0/16',
         '--authorization-mode=RBAC',
         '--disable-admission-plugins=ServiceAccount',
+        ...apiServerFlags,
       ],
       join(dir, 'api.log'),
     );
@@ -266,9 +268,12 @@ function pathOf({ apiVersion, kind, metadata }: KubeReference): string {
 
 /**
  * Starts a sandbox that ends with the test. Returns undefined, after a skip with the reason, where the programs cannot be
- * had.
+ * had. `apiServerFlags` are added to those of kube-apiserver.
  */
-export async function kubeSandbox(t: KubeSandboxOwner): Promise<KubeSandbox | undefined> {
+export async function kubeSandbox(
+  t: KubeSandboxOwner,
+  apiServerFlags: readonly string[] = [],
+): Promise<KubeSandbox | undefined> {
   const found = await kubeBinaries((timeoutMs) => t.setTimeout(timeoutMs + READY_TIMEOUT_MS));
   if ('missing' in found) {
     t.pass('Kubernetes API server', { skip: `no Kubernetes sandbox: ${found.missing}` });
@@ -277,7 +282,7 @@ export async function kubeSandbox(t: KubeSandboxOwner): Promise<KubeSandbox | un
   const dir = await mkdtemp(join(tmpdir(), 'kube-'));
   await mkdir(join(dir, 'pki'), { mode: 0o700 });
   const identity = await makeCertificates(join(dir, 'pki'));
-  const sandbox = new KubeSandbox(dir, found.dir, identity, await freePorts(3));
+  const sandbox = new KubeSandbox(dir, found.dir, identity, await freePorts(3), apiServerFlags);
   t.after(() => sandbox.close());
   await sandbox.start();
   return sandbox;
