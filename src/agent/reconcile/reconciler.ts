@@ -29,6 +29,9 @@ export interface ReconcileObserver {
   driftRepaired(count: number): void;
 }
 
+/** Pokes that follow a pass this closely are a burst. Milliseconds. */
+const BURST_MS = 20;
+
 /** What the reconciler works with. */
 export interface ReconcilerOptions {
   readonly desired: DesiredState;
@@ -40,7 +43,7 @@ export interface ReconcilerOptions {
   readonly mayWrite: () => boolean;
   readonly observer: ReconcileObserver;
   readonly logger: Logger;
-  /** Wait after a poke, in which more pokes join. Milliseconds. */
+  /** Wait after a poke in a burst, in which more pokes join; the first one waits for nothing. Milliseconds. */
   readonly debounceMs?: number;
   /** Period of the full audit. Milliseconds. */
   readonly auditMs?: number;
@@ -70,6 +73,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
   readonly #refusals: Refusals;
   #timer: NodeJS.Timeout | undefined;
   #dueMs = 0;
+  #lastPassMs = -Infinity;
   #auditTimer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #again = false;
@@ -130,7 +134,10 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     if (eventMs !== undefined)
       this.#firstEventMs = Math.min(this.#firstEventMs ?? eventMs, eventMs);
     if (this.#running !== undefined) this.#again = true;
-    else this.#schedule(this.#options.debounceMs);
+    else
+      this.#schedule(
+        this.#options.now() - this.#lastPassMs > BURST_MS ? 0 : this.#options.debounceMs,
+      );
   }
 
   /** Compares everything with a fresh dump in the next pass. */
@@ -149,6 +156,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
       this.#timer = undefined;
       this.#running = this.#pass().finally(() => {
         this.#running = undefined;
+        this.#lastPassMs = this.#options.now();
         if (this.#closed || !this.#again) return;
         this.#again = false;
         this.#schedule(this.#options.debounceMs);
