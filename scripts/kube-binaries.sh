@@ -2,7 +2,7 @@
 # Builds etcd and kube-apiserver, for the tests against a real Kubernetes API server, from the Go modules that test/kube
 # pins. Once: into a cache outside of the checkout, found again by every checkout of the same versions. Idempotent. The
 # directory with the two programs is the one line on standard output; all that it says goes to standard error. Exit
-# status 3: cannot be built here (no Go), the reason is said; a test then skips with it.
+# status 3: cannot be had here (no Go, no module proxy), the reason is said; a test then skips with it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -61,7 +61,7 @@ build() {
   local start=$SECONDS
   say "builds $3 into $cache"
   (cd "test/kube/$1" && CGO_ENABLED=0 nice -n 19 go build -mod=readonly -trimpath -ldflags "-s -w ${4:-}" -o "$cache/.$3.$$" "$2") ||
-    { rm -f "$cache/.$3.$$"; echo "kube-binaries: could not build $3 (above): is the Go module proxy reachable?" >&2; exit 1; }
+    { rm -f "$cache/.$3.$$"; echo "kube-binaries: could not build $3 (above): is the Go module proxy reachable?" >&2; exit 3; }
   mv "$cache/.$3.$$" "$cache/$3"
   say "$3 is built ($((SECONDS - start)) s)"
 }
