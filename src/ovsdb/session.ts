@@ -39,6 +39,7 @@ export class Session {
   readonly #handlers: SessionHandlers;
   readonly #reconnect: Reconnect;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #due: ReturnType<typeof setImmediate> | undefined;
   #connection: Connection | undefined;
   #rpc: JsonRpc | undefined;
   #closed = false;
@@ -62,7 +63,7 @@ export class Session {
   /** Closes for good. Requests in flight fail with `CONN_CLOSED`; no handler is called any more. */
   close(): void {
     this.#closed = true;
-    clearTimeout(this.#timer);
+    this.#disarm();
     this.#connection?.destroy();
     this.#connection = undefined;
     this.#rpc?.close(this.#error('CONN_CLOSED', 'the client was closed'));
@@ -87,11 +88,21 @@ export class Session {
 
   /** Sets the one timer. Bytes that arrive only move its deadline, which is seen when it fires. */
   #arm(): void {
-    clearTimeout(this.#timer);
+    this.#disarm();
     if (this.#closed) return;
     const waitMs = this.#reconnect.timeout(this.#options.now());
     // Rounded up: firing within the same millisecond as the deadline would spin.
-    if (waitMs !== undefined) this.#timer = setTimeout(() => this.#tick(), Math.ceil(waitMs));
+    if (waitMs === undefined) return;
+    // Node runs timers before it reads sockets. After a stall of our own the answer to a probe may lie there unread: an
+    // immediate comes after the sockets, and does not give up a server that has answered.
+    this.#timer = setTimeout(() => {
+      this.#due = setImmediate(() => this.#tick());
+    }, Math.ceil(waitMs));
+  }
+
+  #disarm(): void {
+    clearTimeout(this.#timer);
+    clearImmediate(this.#due);
   }
 
   #connect(): void {

@@ -236,6 +236,26 @@ void t.test('a peer that falls silent is probed and given up', async (t) => {
   t.match(await request, { code: 'CONN_PROBE_LOST' }, 'requests in flight end with it');
 });
 
+void t.test('a stall of our own is no silence of the server', async (t) => {
+  const fake = await fakeOvsdb(t, { monitor_cond_since: since });
+  const client = makeClient(t, fake, { reconnect: { ...FAST, probeIntervalMs: 50 } });
+  const losses: Error[] = [];
+  client.on('disconnected', (error) => losses.push(error));
+  await synced(client);
+  let stalls = 0;
+  fake.answer('echo', (params) => {
+    // The answer is in the socket before we stall for longer than the server has to answer.
+    queueMicrotask(() => {
+      stalls++;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150);
+    });
+    return params;
+  });
+  while (stalls < 4) await sleep(5);
+  t.strictSame(losses, []);
+  t.equal(client.synced, true);
+});
+
 void t.test('a server that accepts and says nothing times out', async (t) => {
   const fake = await fakeOvsdb(t, { get_schema: () => SILENCE });
   const client = makeClient(t, fake, { reconnect: { ...FAST, connectTimeoutMs: 50 } });
