@@ -6,7 +6,8 @@
 import type { DpuRule } from '../../api/dpu-rule.ts';
 import type { EncodedFlow } from '../../openflow/flow.ts';
 import type { EncodedGroup } from '../../openflow/group-mod.ts';
-import type { EntryVerdict, Snapshot } from './model.ts';
+import type { EntryVerdict, RuleInput, Snapshot } from './model.ts';
+import { objectName, ruleChanges, type RuleChanges } from './rule-changes.ts';
 import { clauseFlow, type Clause } from './conjunction.ts';
 import { compileRule, type CompiledEntry } from './rule-flows.ts';
 import { defaultActionName, replyName, RuleIds, ruleEntryName } from './rule-id.ts';
@@ -50,6 +51,7 @@ interface CompiledRule {
 export class DesiredState {
   readonly #units = new Map<string, CompiledUnit>();
   readonly #rules = new Map<string, CompiledRule>();
+  #snapshotRules: readonly RuleInput[] = [];
   readonly #ids = new RuleIds();
   readonly #defaultNames = new Set<string>();
   /** Key -> the claim that has it. */
@@ -113,9 +115,12 @@ export class DesiredState {
     this.#dirtyFlows = new Set();
     this.#dirtyGroups = new Set();
     this.#compiled = 0;
-    const displaced = this.#updateIds(snapshot);
+    const changes = ruleChanges(this.#snapshotRules, snapshot.rules);
+    const displaced = this.#updateIds(snapshot, changes);
     this.#updateUnits(snapshot);
-    this.#updateRules(snapshot, displaced);
+    this.#updateRules(changes, displaced);
+    // Last: after a failure the next update sees the same differences again.
+    this.#snapshotRules = snapshot.rules;
     return {
       dirtyFlows: this.#dirtyFlows,
       dirtyGroups: this.#dirtyGroups,
@@ -124,7 +129,7 @@ export class DesiredState {
   }
 
   /** Adds and forgets the names of rule entries and default actions. @returns names whose id moved: hash collisions only. */
-  #updateIds(snapshot: Snapshot): ReadonlySet<string> {
+  #updateIds(snapshot: Snapshot, changes: RuleChanges): ReadonlySet<string> {
     const displaced = new Set<string>();
     const note = (names: readonly string[]): void => names.forEach((name) => displaced.add(name));
     const defaults = new Set(
@@ -138,20 +143,17 @@ export class DesiredState {
     this.#defaultNames.clear();
     defaults.forEach((name) => this.#defaultNames.add(name));
 
-    const present = new Set<string>();
-    for (const { object } of snapshot.rules) {
-      const key = objectName(object);
-      present.add(key);
-      const known = this.#rules.get(key);
-      if (known?.object === object) continue;
+    for (const { object } of changes.changed) {
       const names = new Set(entryNames(object));
+      const known = this.#rules.get(objectName(object));
       const old = known === undefined ? [] : entryNames(known.object);
       for (const name of old) if (!names.has(name)) note(this.#ids.delete(name));
-      for (const name of names) if (!old.includes(name)) note(this.#ids.add(name));
+      for (const name of names) note(this.#ids.add(name));
     }
-    for (const [key, rule] of this.#rules) {
-      if (!present.has(key))
-        for (const name of entryNames(rule.object)) note(this.#ids.delete(name));
+    for (const key of changes.removed) {
+      const known = this.#rules.get(key);
+      if (known !== undefined)
+        entryNames(known.object).forEach((name) => note(this.#ids.delete(name)));
     }
     return displaced;
   }
@@ -177,25 +179,25 @@ export class DesiredState {
     }
   }
 
-  #updateRules(snapshot: Snapshot, displaced: ReadonlySet<string>): void {
-    const present = new Set<string>();
-    for (const { object, verdicts } of snapshot.rules) {
-      const key = objectName(object);
-      if (present.has(key)) continue;
-      present.add(key);
-      const known = this.#rules.get(key);
-      const moved = displaced.size > 0 && entryNames(object).some((name) => displaced.has(name));
-      if (known?.object === object && sameVerdicts(known.verdicts, verdicts) && !moved) continue;
-      const entries = compileRule(object, verdicts, (name) => this.#ids.idOf(name));
-      this.#compiled++;
-      this.#replaceEntries(known?.entries ?? [], entries);
-      this.#rules.set(key, { object, verdicts, entries });
-    }
-    for (const [key, rule] of this.#rules) {
-      if (present.has(key)) continue;
-      this.#replaceEntries(rule.entries, []);
+  #updateRules(changes: RuleChanges, displaced: ReadonlySet<string>): void {
+    for (const key of changes.removed) {
+      this.#replaceEntries(this.#rules.get(key)?.entries ?? [], []);
       this.#rules.delete(key);
     }
+    for (const { object, verdicts } of changes.changed) this.#compileRule(object, verdicts);
+    if (displaced.size === 0) return;
+    for (const { object, verdicts } of [...this.#rules.values()]) {
+      if (entryNames(object).some((name) => displaced.has(name)))
+        this.#compileRule(object, verdicts);
+    }
+  }
+
+  #compileRule(object: DpuRule, verdicts: readonly EntryVerdict[]): void {
+    const key = objectName(object);
+    const entries = compileRule(object, verdicts, (name) => this.#ids.idOf(name));
+    this.#compiled++;
+    this.#replaceEntries(this.#rules.get(key)?.entries ?? [], entries);
+    this.#rules.set(key, { object, verdicts, entries });
   }
 
   #replaceEntries(old: readonly CompiledEntry[], next: readonly CompiledEntry[]): void {
@@ -273,10 +275,6 @@ export class DesiredState {
   }
 }
 
-function objectName(object: DpuRule): string {
-  return `${object.metadata.namespace}/${object.metadata.name}`;
-}
-
 /** Every name of an object that needs an id. */
 function entryNames(object: DpuRule): string[] {
   const { namespace, name } = object.metadata;
@@ -284,19 +282,4 @@ function entryNames(object: DpuRule): string[] {
     const entryName = ruleEntryName(namespace, name, entry.name);
     return entry.reverse ? [entryName, replyName(entryName)] : [entryName];
   });
-}
-
-function sameVerdicts(a: readonly EntryVerdict[], b: readonly EntryVerdict[]): boolean {
-  if (a === b) return true;
-  return (
-    a.length === b.length &&
-    a.every((verdict, index) => {
-      const other = b[index];
-      return (
-        verdict.vni === other?.vni &&
-        verdict.reason === other?.reason &&
-        verdict.message === other?.message
-      );
-    })
-  );
 }
