@@ -186,7 +186,8 @@ t.test('a burst of reconnects leaves nothing behind', async (t) => {
   t.ok(fake.clients.size <= 1);
   t.strictSame(warnings, []);
   const timers = process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
-  t.ok(timers <= 5, `${timers} timers`);
+  // A few are under way at any moment; one left behind by each connection would be a hundred.
+  t.ok(timers <= 20, `${timers} timers after ${ups.length} connections`);
 });
 
 t.test('bytes without sense take the connection down, and the next one comes up', async (t) => {
