@@ -79,12 +79,12 @@ function formatVlan({ value, mask }: MatchField): string {
 }
 
 function formatFrag({ value, mask }: MatchField): string {
-  const any = Number(value) & 1;
+  const fragmented = Number(value) & 1;
   const later = Number(value) & 2;
   if (mask === undefined || Number(mask) === 3) {
-    return any ? (later ? 'later' : 'first') : later ? '<error>' : 'no';
+    return fragmented ? (later ? 'later' : 'first') : later ? '<error>' : 'no';
   }
-  return Number(mask) === 1 ? (any ? 'yes' : 'no') : later ? 'later' : 'not_later';
+  return Number(mask) === 1 ? (fragmented ? 'yes' : 'no') : later ? 'later' : 'not_later';
 }
 
 /** One field as `name=value`. */

@@ -88,11 +88,7 @@ function randomFlows(): EncodedFlow[] {
 void t.test(
   'random flows come back from the switch as they were sent, and are printed alike',
   async (t) => {
-    const owner = {
-      after: (teardown: () => Promise<void>) => t.after(teardown),
-      skip: (reason: string) => t.pass('no switch', { skip: reason }),
-    };
-    const ovs = await ovsSandbox(owner, { dummy: true });
+    const ovs = await ovsSandbox(t, { dummy: true });
     if (ovs === undefined) return;
     await ovs.vsctl('add-br', 'br0', '--', 'set', 'bridge', 'br0', 'fail_mode=secure');
     await ovs.vsctl('set', 'bridge', 'br0', 'datapath_type=netdev', 'protocols=OpenFlow13');
