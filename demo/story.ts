@@ -265,6 +265,24 @@ async function problemText(agent: AgentProcess): Promise<string> {
   return Array.isArray(problems) && problems.length > 0 ? JSON.stringify(problems) : '';
 }
 
+/**
+ * Waits until what is said at a place names file, line and field of the broken rule.
+ * @throws Error naming the first that is missing after IN_FORCE_MS.
+ */
+async function waitForProblem(place: string, read: () => Promise<string>): Promise<void> {
+  const parts = [RULE_FILE, 'dstPort', new RegExp(`(:|"line": ?)${PORT_LINE}\\b`)];
+  const deadline = Date.now() + IN_FORCE_MS;
+  for (;;) {
+    const said = await read();
+    const missing = parts.find((part) =>
+      typeof part === 'string' ? !said.includes(part) : !part.test(said),
+    );
+    if (missing === undefined) return;
+    holds(Date.now() < deadline, `${place} does not name ${String(missing)}: ${said.slice(-300)}`);
+    await sleep(20);
+  }
+}
+
 const invalid: Step = {
   id: 'invalid',
   title: 'an invalid file is refused with file, line and field; the last good version stays',
@@ -273,30 +291,16 @@ const invalid: Step = {
     await waitForPort(stage, 81, false);
     const modsBefore = await flowMods(stage);
     await replaceRuleFile(stage, denyFile(99999));
-    const deadline = Date.now() + IN_FORCE_MS;
     for (const agent of stage.agents) {
-      let text = '';
-      while (text === '' && Date.now() < deadline) {
-        text = await problemText(agent);
-        if (text === '') await sleep(20);
-      }
-      const log = await agent.log();
-      for (const [place, said] of [
-        ['/status', text],
-        ['log', log],
-      ] as const) {
-        const parts = [RULE_FILE, 'dstPort', new RegExp(`(:|"line": ?)${PORT_LINE}\\b`)];
-        for (const part of parts) {
-          holds(
-            typeof part === 'string' ? said.includes(part) : part.test(said),
-            `${place} of dpu${agent.dpu.number} does not name ${String(part)}: ${said.slice(-300)}`,
-          );
-        }
-      }
+      const dpu = `dpu${agent.dpu.number}`;
+      await waitForProblem(`/status of ${dpu}`, () => problemText(agent));
+      // The log is another process's standard output: it may come a moment after /status.
+      await waitForProblem(`log of ${dpu}`, () => agent.log());
     }
     await expectDropped(stage, [81]);
     holds((await flowMods(stage)) === modsBefore, 'flow_mods were sent for an invalid file');
     await replaceRuleFile(stage, denyFile(81));
+    const deadline = Date.now() + IN_FORCE_MS;
     for (const agent of stage.agents) {
       while ((await problemText(agent)) !== '') {
         holds(Date.now() < deadline, 'the problem is still reported after the file was put right');
