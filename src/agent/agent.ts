@@ -2,6 +2,7 @@
  * The agent: which parts there are, in which order they start and stop, and who pokes whom. Decisions are made in the
  * rooms; here they are only connected.
  */
+import type { RuleEntry } from '../api/dpu-rule.ts';
 import type { Logger } from '../base/logger.ts';
 import { OpenFlowSession } from '../openflow/session.ts';
 import type { AgentConfig } from './config.ts';
@@ -52,9 +53,12 @@ export class Agent implements AgentView {
     this.metrics = new AgentMetrics({
       flows: () => this.flowCounts(),
       rules: () => this.ruleCounts(),
-      drops: async () => (await this.counters.read())?.drops,
+      counters: () => this.counters.read(),
     });
-    this.counters = new CounterReader(() => this.session.current);
+    this.counters = new CounterReader(
+      () => this.session.current,
+      () => dryRunActions(this.desired),
+    );
     this.reconciler = new Reconciler({
       desired: this.desired,
       snapshot: () => this.#snapshot(),
@@ -218,6 +222,15 @@ export class Agent implements AgentView {
     this.#built = makeSnapshot(inputs, this.#built?.ruleSet);
     return this.#built.snapshot;
   }
+}
+
+/** The actions of the entries that are on trial, by cookie. */
+function dryRunActions(desired: DesiredState): Map<bigint, RuleEntry['action']> {
+  const actions = new Map<bigint, RuleEntry['action']>();
+  for (const { cookie, dryRun } of desired.entries()) {
+    if (dryRun !== undefined) actions.set(cookie, dryRun);
+  }
+  return actions;
 }
 
 function sortKey({ namespace, name, rule }: RuleStatus): string {

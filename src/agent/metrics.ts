@@ -3,6 +3,8 @@
  * dashboards and alerts: change none.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { RULE_ACTIONS } from '../api/dpu-rule.ts';
+import type { Counters } from './debug/counters.ts';
 import { DROP_REASONS, type DropReason } from './flow/drop-reason.ts';
 import type { Change } from './flow/diff.ts';
 import type { ReconcileObserver, Stage } from './reconcile/reconciler.ts';
@@ -14,8 +16,8 @@ const FAST_BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0
 export interface ScrapeSource {
   flows(): { readonly desired: number; readonly installed: number; readonly foreign: number };
   rules(): Readonly<Record<RuleState, number>>;
-  /** Packets by drop reason, from the switch's own counters; undefined while it cannot be reached. */
-  drops(): Promise<ReadonlyMap<DropReason, number> | undefined>;
+  /** The switch's own counters; undefined while it cannot be reached. */
+  counters(): Promise<Pick<Counters, 'drops' | 'dryRun'> | undefined>;
 }
 
 /** The peers whose reconnects are counted. */
@@ -100,12 +102,26 @@ export class AgentMetrics implements ReconcileObserver {
       labelNames: ['reason'],
       registers,
       async collect() {
-        const drops = await source.drops();
-        if (drops === undefined) return;
+        const counters = await source.counters();
+        if (counters === undefined) return;
         // The switch counts; a scrape shows its numbers as they are.
         this.reset();
         for (const reason of Object.keys(DROP_REASONS) as DropReason[]) {
-          this.inc({ reason }, drops.get(reason) ?? 0);
+          this.inc({ reason }, counters.drops.get(reason) ?? 0);
+        }
+      },
+    });
+    new Counter({
+      name: 'dpu_agent_dry_run_packets_total',
+      help: 'packets that rules with enforcement DryRun would have decided about, by action',
+      labelNames: ['action'],
+      registers,
+      async collect() {
+        const counters = await source.counters();
+        if (counters === undefined) return;
+        this.reset();
+        for (const action of RULE_ACTIONS) {
+          this.inc({ action }, counters.dryRun.get(action) ?? 0);
         }
       },
     });

@@ -1,6 +1,6 @@
 // From ports and configuration to the compiler's snapshot: what is left out, and why; and drop counters that never fall.
 import t from 'tap';
-import { DropTotals } from '../../src/agent/debug/counters.ts';
+import { NamedTotals } from '../../src/agent/debug/counters.ts';
 import { attachments, type PortFacts } from '../../src/agent/overlay/attachments.ts';
 import { readConfig } from '../../src/agent/config.ts';
 import { makeSnapshot } from '../../src/agent/snapshot.ts';
@@ -171,7 +171,7 @@ networks: [{vni: 1000, name: tenant-a, namespaces: [tenant-a]}]
 );
 
 t.test('totals of drops never fall, whatever flows come and go', async (t) => {
-  const totals = new DropTotals();
+  const totals = new NamedTotals<string>();
   const dump = (flows: readonly [flow: string, packets: number][]): number => {
     for (const [flow, packets] of flows) totals.add('RuleDeny', flow, packets);
     return totals.finish().get('RuleDeny') ?? 0;

@@ -3,70 +3,8 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { DROP_REASONS } from '../../src/agent/flow/drop-reason.ts';
-import { unixctl } from '../../src/ovsdb/unixctl.ts';
 import { ruleFile, TestAgent, until } from '../support/agent.ts';
-import { ovsSandbox, type OvsSandbox } from '../support/ovs-sandbox.ts';
-
-const A1 = { port: 11, mac: '02:00:0a:01:01:05', ip: '10.1.0.15', ip6: 'fd00::15' };
-const A2 = { port: 12, mac: '02:00:0a:01:01:06', ip: '10.1.0.16', ip6: 'fd00::16' };
-const B1 = { port: 13, mac: '02:00:0a:01:01:07', ip: '10.1.0.17', ip6: 'fd00::17' };
-const FAR = { mac: '02:00:0a:01:02:05', ip: '10.1.0.25' };
-const BROADCAST = 'ff:ff:ff:ff:ff:ff';
-const TUNNEL = 65000;
-
-/** A switch with two endpoints of VNI 1000 and one of 1001, and the agent on it. */
-async function stage(
-  t: Parameters<typeof ovsSandbox>[0],
-): Promise<{ ovs: OvsSandbox; agent: TestAgent } | undefined> {
-  const ovs = await ovsSandbox(t);
-  if (ovs === undefined) return undefined;
-  const agent = await TestAgent.create(t, ovs);
-  await agent.start();
-  for (const [name, { port, mac, ip, ip6 }, vni] of [
-    ['rep1', A1, 1000],
-    ['rep2', A2, 1000],
-    ['rep3', B1, 1001],
-  ] as const) {
-    await ovs.run('ip', 'link', 'add', name, 'type', 'veth', 'peer', 'name', `${name}p`);
-    await ovs.vsctl(
-      ...['add-port', 'br-int', name, '--', 'set', 'interface', name, `ofport_request=${port}`],
-      ...[
-        `external_ids:attached-mac=${mac}`,
-        `external_ids:dpu-vni=${vni}`,
-        `external_ids:dpu-ips="${ip},${ip6}"`,
-      ],
-    );
-  }
-  await until(
-    'endpoints',
-    async () =>
-      (await agent.json<{ endpoints: { local: number } }>('/status')).endpoints.local === 3,
-  );
-  await until('their flows', async () => {
-    const { flows } = await agent.json<{ flows: { desired: number; installed: number } }>(
-      '/status',
-    );
-    return flows.desired === flows.installed;
-  });
-  return { ovs, agent };
-}
-
-/** Where a packet ends: ports of the bridge by their number, or `drop`; sorted. */
-async function outcome(ovs: OvsSandbox, flow: string): Promise<string[]> {
-  const text = await unixctl(join(ovs.rundir, 'vswitchd.ctl'), 'ofproto/trace', ['br-int', flow]);
-  const lines = text.split('\n');
-  const ends = lines.flatMap((line, index) => {
-    const port = /(?:^ *output:|-> output port is )(\d+)/.exec(line)?.[1];
-    const skipped = lines[index + 1]?.includes('skipping output to input port') ?? false;
-    return port === undefined || skipped ? [] : [port];
-  });
-  return ends.length === 0 ? ['drop'] : ends.sort();
-}
-
-const from = ({ port, mac }: { port: number; mac: string }): string =>
-  `in_port=${port},dl_src=${mac}`;
-const tunnel = (vni: number, source: string, src = '192.168.1.12'): string =>
-  `in_port=${TUNNEL},tun_id=${vni},tun_src=${src},tun_dst=192.168.1.11,dl_src=${source}`;
+import { A1, A2, B1, BROADCAST, FAR, from, outcome, stage, tunnel } from '../support/stage.ts';
 
 t.test(
   'forwarding, flooding and the guards send each packet where it belongs, and nowhere else',

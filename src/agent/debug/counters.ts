@@ -2,6 +2,7 @@
  * Counters of the switch by rule and by drop reason: one dump of our flows, kept for a moment so that a scrape and an
  * operator do not each ask.
  */
+import type { RuleEntry } from '../../api/dpu-rule.ts';
 import type { OpenFlowConnection } from '../../openflow/client.ts';
 import { flowKey } from '../../openflow/flow.ts';
 import type { FlowStats } from '../../openflow/flow-stats.ts';
@@ -12,8 +13,8 @@ import { visitOwnFlows } from '../reconcile/switch-dump.ts';
 
 /** Packets and bytes. */
 export interface Count {
-  packets: number;
-  bytes: number;
+  readonly packets: number;
+  readonly bytes: number;
 }
 
 /** What a dump says. */
@@ -22,6 +23,8 @@ export interface Counters {
   readonly rules: ReadonlyMap<bigint, Count>;
   /** Since this agent first looked; never falls. */
   readonly drops: ReadonlyMap<DropReason, number>;
+  /** Packets that rules on trial would have decided about, by action. Never falls either. */
+  readonly dryRun: ReadonlyMap<RuleEntry['action'], number>;
 }
 
 const TIER_TABLES: ReadonlySet<number> = new Set(
@@ -33,57 +36,82 @@ const VERDICT_TABLES: ReadonlySet<number> = new Set<number>([
 ]);
 
 /**
- * Totals of drops that never fall: a flow that goes takes its counter with it, and a total that fell would look like a
+ * Totals by name that never fall: a flow that goes takes its counter with it, and a total that fell would look like a
  * restart to whoever takes its rate. Pure.
  */
-export class DropTotals {
-  readonly #totals = new Map<DropReason, number>();
+export class NamedTotals<Name extends string> {
+  readonly #totals = new Map<Name, number>();
   #lastByFlow = new Map<string, number>();
   #nextByFlow = new Map<string, number>();
 
-  /** Takes in the counter of one drop flow. */
-  add(reason: DropReason, flow: string, packets: number): void {
+  /** Takes in the counter of one flow. */
+  add(name: Name, flow: string, packets: number): void {
     const last = this.#lastByFlow.get(flow) ?? 0;
     // Less than before: it is another flow of the same match.
     const more = packets >= last ? packets - last : packets;
-    this.#totals.set(reason, (this.#totals.get(reason) ?? 0) + more);
+    this.#totals.set(name, (this.#totals.get(name) ?? 0) + more);
     this.#nextByFlow.set(flow, packets);
   }
 
   /** Ends one dump. @returns the totals so far. */
-  finish(): ReadonlyMap<DropReason, number> {
+  finish(): ReadonlyMap<Name, number> {
     this.#lastByFlow = this.#nextByFlow;
     this.#nextByFlow = new Map();
     return new Map(this.#totals);
   }
 }
 
+/** What is counted from dump to dump. */
+export interface RunningTotals {
+  readonly drops: NamedTotals<DropReason>;
+  readonly dryRun: NamedTotals<RuleEntry['action']>;
+}
+
 /** Adds up the counters of one dump. Pure. */
 export class CounterSum {
-  readonly rules = new Map<bigint, Count>();
-  readonly #drops: DropTotals;
+  readonly #inTiers = new Map<bigint, Count>();
+  readonly #decided = new Map<bigint, Count>();
+  readonly #totals: RunningTotals;
+  readonly #dryRuns: ReadonlyMap<bigint, RuleEntry['action']>;
 
-  constructor(drops: DropTotals) {
-    this.#drops = drops;
+  /** `dryRuns`: the actions of the entries that are on trial, by cookie. */
+  constructor(totals: RunningTotals, dryRuns: ReadonlyMap<bigint, RuleEntry['action']>) {
+    this.#totals = totals;
+    this.#dryRuns = dryRuns;
   }
 
-  /** Takes in one flow. A rule counts in its tier; the verdict tables say what it denied. */
+  /**
+   * Packets by rule: those that it decided about, or that met it in its tier where it decides nothing (pass, dry run). A
+   * tier alone would count too many: a packet may come by it in the shadow of a dry run.
+   */
+  get rules(): Map<bigint, Count> {
+    return new Map([...this.#inTiers, ...this.#decided]);
+  }
+
+  /** Takes in one flow. */
   add(stats: FlowStats): void {
-    const { cookie, packets, bytes } = stats;
+    const { cookie, packets } = stats;
     const reason = dropReasonOf(cookie);
     if (reason !== undefined) {
-      this.#drops.add(reason, keyOf(stats), packets);
+      this.#totals.drops.add(reason, keyOf(stats), packets);
     } else if (isRuleCookie(cookie)) {
       if (TIER_TABLES.has(stats.tableId)) {
-        const count = this.rules.get(cookie) ?? { packets: 0, bytes: 0 };
-        count.packets += packets;
-        count.bytes += bytes;
-        this.rules.set(cookie, count);
-      } else if (VERDICT_TABLES.has(stats.tableId) && stats.instructions.length === 0) {
-        this.#drops.add('RuleDeny', keyOf(stats), packets);
+        addCount(this.#inTiers, stats);
+        const action = this.#dryRuns.get(cookie);
+        if (action !== undefined) this.#totals.dryRun.add(action, keyOf(stats), packets);
+      } else if (VERDICT_TABLES.has(stats.tableId)) {
+        addCount(this.#decided, stats);
+        if (stats.instructions.length === 0) {
+          this.#totals.drops.add('RuleDeny', keyOf(stats), packets);
+        }
       }
     }
   }
+}
+
+function addCount(counts: Map<bigint, Count>, { cookie, packets, bytes }: FlowStats): void {
+  const count = counts.get(cookie) ?? { packets: 0, bytes: 0 };
+  counts.set(cookie, { packets: count.packets + packets, bytes: count.bytes + bytes });
 }
 
 function keyOf(stats: FlowStats): string {
@@ -93,12 +121,19 @@ function keyOf(stats: FlowStats): string {
 /** Reads counters at most once per `maxAgeMs`. */
 export class CounterReader {
   readonly #connection: () => OpenFlowConnection | undefined;
+  readonly #dryRuns: () => ReadonlyMap<bigint, RuleEntry['action']>;
   readonly #maxAgeMs: number;
-  readonly #drops = new DropTotals();
+  readonly #totals: RunningTotals = { drops: new NamedTotals(), dryRun: new NamedTotals() };
   #last: { readonly atMs: number; readonly counters: Promise<Counters> } | undefined;
 
-  constructor(connection: () => OpenFlowConnection | undefined, maxAgeMs = 500) {
+  /** `dryRuns` gives the actions of the entries that are on trial, by cookie. */
+  constructor(
+    connection: () => OpenFlowConnection | undefined,
+    dryRuns: () => ReadonlyMap<bigint, RuleEntry['action']>,
+    maxAgeMs = 500,
+  ) {
     this.#connection = connection;
+    this.#dryRuns = dryRuns;
     this.#maxAgeMs = maxAgeMs;
   }
 
@@ -121,8 +156,9 @@ export class CounterReader {
   }
 
   async #dump(connection: OpenFlowConnection): Promise<Counters> {
-    const sum = new CounterSum(this.#drops);
+    const { drops, dryRun } = this.#totals;
+    const sum = new CounterSum(this.#totals, this.#dryRuns());
     await visitOwnFlows(connection, (stats) => sum.add(stats));
-    return { rules: sum.rules, drops: this.#drops.finish() };
+    return { rules: sum.rules, drops: drops.finish(), dryRun: dryRun.finish() };
   }
 }

@@ -11,6 +11,7 @@
  *          |     0     | skip | dst class | src class |
  *          +-----------+------+-----------+-----------+
  * reg1 output ofport    reg2 rule that decided at egress    reg3 rule that decided at ingress
+ * reg0[10..11] and reg4 belong to rules on trial (dry-run.ts)
  * ```
  */
 import type { Vni } from '../../base/brand.ts';

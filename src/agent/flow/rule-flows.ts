@@ -7,8 +7,10 @@ import { OpenFlowError } from '../../openflow/errors.ts';
 import type { Instructions } from '../../openflow/instruction.ts';
 import type { Match, MatchField } from '../../openflow/match.ts';
 import { makeCookie } from './cookie.ts';
+import { dryRunForms, type FlowForm } from './dry-run.ts';
 import type { EntryVerdict } from './model.ts';
 import { conjunctionPays, makeClauses, type Clause } from './conjunction.ts';
+import type { PipelineTable } from './pipeline.ts';
 import { matchVni, VERDICT_REGISTER } from './registers.ts';
 import { registerId, replyName, ruleEntryName } from './rule-id.ts';
 import {
@@ -35,6 +37,8 @@ export interface CompiledEntry {
   readonly cookie: bigint;
   /** Set when the entry is not accepted. */
   readonly refusal?: Refusal;
+  /** The action, where the rule is on trial: its flows count and decide nothing. */
+  readonly dryRun?: RuleEntry['action'];
   /** Flows that are this entry's alone. */
   readonly flows: readonly EncodedFlow[];
   /** Clauses of its conjunctions, whose flows others may share. */
@@ -68,7 +72,10 @@ export function compileRule(
   return object.spec.rules.map((entry, index) => {
     const key = ruleEntryName(namespace, name, entry.name);
     const id = idOf(key);
-    const base = { namespace, name, rule: entry.name, key, cookie: makeCookie('rule', id) };
+    const base = {
+      ...{ namespace, name, rule: entry.name, key, cookie: makeCookie('rule', id) },
+      ...(object.spec.enforcement === 'DryRun' ? { dryRun: entry.action } : {}),
+    };
     const replyId = entry.reverse ? idOf(replyName(key)) : id;
     const result = compileEntry(object, entry, verdicts[index] ?? {}, id, replyId);
     return 'reason' in result
@@ -126,7 +133,7 @@ function compileEntry(
       const place = { ...ranked, chain, conjId: registerId(replyId) };
       for (const family of replies) addFamily(all, place, family);
     }
-    if (entry.action !== 'pass') {
+    if (entry.action !== 'pass' && object.spec.enforcement === 'Enforce') {
       for (const chain of new Set([...forward, ...backward])) {
         all.flows.push(verdictFlow({ ...ranked, chain }));
       }
@@ -154,22 +161,33 @@ interface RankedEntry {
 
 /** Adds the flows of one address family: plain ones, or a conjunction where that is fewer. */
 function addFamily(all: EntryFlows, rank: RankedEntry, dimensions: RuleDimensions): void {
-  const { chain, object, entry, network, cookie, conjId } = rank;
+  const { chain, object } = rank;
   const table = chain.tiers[TIERS.indexOf(object.spec.tier)];
   if (table === undefined) return;
+  for (const form of formsOf(rank, table)) addForm(all, rank, table.id, dimensions, form);
+}
+
+/** Adds the flows of one address family in one form. */
+function addForm(
+  all: EntryFlows,
+  rank: RankedEntry,
+  tableId: number,
+  dimensions: RuleDimensions,
+  { guard, instructions }: FlowForm,
+): void {
+  const { object, entry, network, cookie, conjId } = rank;
   const priority = rankOf(entry.priority ?? object.spec.priority, entry.action);
-  const instructions = decision(rank);
-  const common = [network, ...dimensions.common];
+  const common = [network, ...guard, ...dimensions.common];
   const { sources, destinations } = dimensions;
   const transports = transportsOf(dimensions, entry.action);
   const add = (at: number, match: Match): void => {
-    all.flows.push(encodeFlow({ tableId: table.id, priority: at, cookie, match, instructions }));
+    all.flows.push(encodeFlow({ tableId, priority: at, cookie, match, instructions }));
   };
   if (conjunctionPays([sources.length, destinations.length, transports.length])) {
     // One below the rank: a plain flow of the same match and priority would replace the clause.
-    const place = { tableId: table.id, priority: priority - 1 };
+    const place = { tableId, priority: priority - 1 };
     all.clauses.push(...makeClauses(place, conjId, common, [sources, destinations, transports]));
-    add(place.priority, [network, { field: 'conjId', value: conjId }]);
+    add(place.priority, [network, ...guard, { field: 'conjId', value: conjId }]);
     return;
   }
   for (const source of sources) {
@@ -201,7 +219,6 @@ function unique(flows: readonly EncodedFlow[]): EncodedFlow[] {
 
 /** The first field of a rule that this release accepts but does not act on; undefined when there is none. */
 function unsupportedField(object: DpuRule, entry: RuleEntry): string | undefined {
-  if (object.spec.enforcement === 'DryRun') return 'enforcement: DryRun';
   if (Object.keys(object.spec.nodeSelector ?? {}).length > 0) return 'nodeSelector';
   if (entry.action === 'redirect' || entry.action === 'reject') return `action: ${entry.action}`;
   if (entry.log !== undefined && entry.log.mode !== 'none') return 'log';
@@ -227,11 +244,18 @@ function oppositeOf(chains: readonly TierChain[]): readonly TierChain[] {
   return TIER_CHAINS.filter((chain) => !chains.includes(chain));
 }
 
+/** In which forms the entry's flows stand in the tier's table: one when it is in force. */
+function formsOf(rank: RankedEntry, table: PipelineTable): readonly FlowForm[] {
+  const { chain, object, entry, verdictId } = rank;
+  const next = chain.tiers[TIERS.indexOf(object.spec.tier) + 1] ?? chain.verdict;
+  return object.spec.enforcement === 'DryRun'
+    ? dryRunForms(entry.action, { table, next, verdictId })
+    : [{ guard: [], instructions: decision(rank, next) }];
+}
+
 /** What a matching packet does in the tier's table. */
-function decision({ chain, object, entry, verdictId }: RankedEntry): Instructions {
-  if (entry.action === 'pass') {
-    return { gotoTable: (chain.tiers[TIERS.indexOf(object.spec.tier) + 1] ?? chain.verdict).id };
-  }
+function decision({ chain, entry, verdictId }: RankedEntry, next: PipelineTable): Instructions {
+  if (entry.action === 'pass') return { gotoTable: next.id };
   const register = VERDICT_REGISTER[chain.direction];
   return {
     applyActions: [{ type: 'setField', field: register, value: verdictId }],

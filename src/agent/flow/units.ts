@@ -6,6 +6,7 @@ import { formatIp, formatMac, formatPrefix } from '../../base/address.ts';
 import type { EncodedFlow } from '../../openflow/flow.ts';
 import type { EncodedGroup } from '../../openflow/group-mod.ts';
 import { hashName, makeCookie, type CookieCategory } from './cookie.ts';
+import { shadowVerdict } from './dry-run.ts';
 import { FlowList } from './flow-list.ts';
 import type { LocalEndpoint, Network, Snapshot } from './model.ts';
 import { defaultActionName, registerId } from './rule-id.ts';
@@ -42,6 +43,7 @@ export function pipelineUnits(snapshot: Snapshot, idOf: (name: string) => bigint
       guardBase(list);
       neighbourBase(list);
       tierBase(list);
+      shadowVerdict(list);
       forwardBase(list);
       floodBase(list);
       outputBase(list, tunnel);

@@ -14,7 +14,7 @@ export interface RuleStatus {
   readonly rule: string;
   readonly accepted: boolean;
   readonly programmed: boolean;
-  /** Empty when accepted and programmed, and read from the source itself. */
+  /** Empty when accepted and programmed, read from the source itself, and in force. */
   readonly reason: string;
   readonly message: string;
   /** Number of flows in the switch. */
@@ -106,6 +106,9 @@ export function ruleStatus(entry: CompiledEntry, context: RuleStatusContext): Ru
   }
   if (context.staleSince !== undefined) {
     return row(true, true, 'Stale', `from the last good state of ${context.staleSince}`, installed);
+  }
+  if (entry.dryRun !== undefined) {
+    return row(true, true, 'DryRun', `would ${entry.dryRun}, decides nothing`, installed);
   }
   return row(true, true, '', '', installed);
 }

@@ -245,7 +245,6 @@ void t.test('what this release cannot do is refused by name and programs nothing
     [{}, { action: 'allow', expiresAt: '2026-12-01T00:00:00Z', match: {} }, /expiresAt/],
     [{}, { action: 'deny', match: { srcGroup: 'g' } }, /match.srcGroup/],
     [{}, { action: 'deny', match: { etherType: 0x88cc } }, /match.etherType/],
-    [{ enforcement: 'DryRun' }, { action: 'deny', match: {} }, /DryRun/],
     [{ nodeSelector: { rack: 'a' } }, { action: 'deny', match: {} }, /nodeSelector/],
   ];
   for (const [spec, entry, want] of cases) {

@@ -2,6 +2,7 @@
  * Tables 49 IngressEntry, 60 Divert, 70 Commit and 80 Output: from the choice of a port to the packet leaving by it.
  */
 import { OFPP } from '../../../openflow/ofp13.ts';
+import { CLEAR_DRY_RUN } from '../dry-run.ts';
 import { ETH_TYPE, ethType, icmpv6, ND_TYPES, type FlowList } from '../flow-list.ts';
 import type { LocalEndpoint, Tunnel } from '../model.ts';
 import { TABLE } from '../pipeline.ts';
@@ -12,7 +13,7 @@ const VNI_BITS = 24;
 export function outputBase(list: FlowList, tunnel: Tunnel | undefined): void {
   list.goto(TABLE.ingressEntry, 100, [ethType(ETH_TYPE.arp)], TABLE.output);
   for (const type of ND_TYPES) list.goto(TABLE.ingressEntry, 100, icmpv6(type), TABLE.output);
-  list.goto(TABLE.ingressEntry, 0, [], TABLE.ingressPlatform);
+  list.add(TABLE.ingressEntry, 0, [], CLEAR_DRY_RUN, TABLE.ingressPlatform);
   list.goto(TABLE.divert, 0, [], TABLE.commit);
   list.goto(TABLE.commit, 0, [], TABLE.output);
   if (tunnel !== undefined) {
