@@ -1,7 +1,7 @@
 /**
  * Sets of addresses as lists of prefixes: OpenFlow has no negation, so "these but not those" becomes prefixes again.
  */
-import { prefixContains, type IpPrefix } from './address.ts';
+import { prefixContains, prefixMask, type IpPrefix } from './address.ts';
 
 const WIDTH = { 4: 32, 6: 128 } as const;
 
@@ -34,4 +34,21 @@ function without(prefix: IpPrefix, holes: readonly IpPrefix[]): IpPrefix[] {
     ...without({ family, length, value }, inside),
     ...without({ family, length, value: upper }, inside),
   ];
+}
+
+/** The same addresses without the prefixes that others of the list contain; each once. */
+export function widestPrefixes(prefixes: readonly IpPrefix[]): IpPrefix[] {
+  const seen = new Set<string>();
+  const name = ({ family }: IpPrefix, value: bigint, length: number): string =>
+    `${family} ${value}/${length}`;
+  return prefixes
+    .toSorted((a, b) => a.length - b.length)
+    .filter((prefix) => {
+      for (let length = 0; length <= prefix.length; length++) {
+        const value = prefix.value & prefixMask(prefix.family, length);
+        if (seen.has(name(prefix, value, length))) return false;
+      }
+      seen.add(name(prefix, prefix.value, prefix.length));
+      return true;
+    });
 }

@@ -235,10 +235,9 @@ export class DesiredState {
       this.#claims.set(key, claim);
       return;
     }
-    const others = (this.#contested.get(key) ?? [winner]).filter(
-      ({ owner }) => owner !== claim.owner,
-    );
-    this.#settle(key, [...others, claim]);
+    const claims = this.#contested.get(key) ?? [winner];
+    // An entry may claim a key twice: for a clause of its own, and for one of its replies.
+    if (!claims.some((other) => isSameClaim(other, claim))) this.#settle(key, [...claims, claim]);
   }
 
   /** Gives a key to the first of its claims by name, and makes the flow that clauses share. */
@@ -273,6 +272,11 @@ export class DesiredState {
       this.#dirtyGroups.add(group.groupId);
     }
   }
+}
+
+function isSameClaim(one: Claim, other: Claim): boolean {
+  const [a, b] = [one.clause?.action, other.clause?.action];
+  return one.owner === other.owner && a?.id === b?.id && a?.clause === b?.clause;
 }
 
 /** Every name of an object that needs an id. */

@@ -9,7 +9,7 @@ import {
   type IpFamily,
   type IpPrefix,
 } from '../../base/address.ts';
-import { ALL_ADDRESSES, subtractPrefixes } from '../../base/prefix-set.ts';
+import { ALL_ADDRESSES, subtractPrefixes, widestPrefixes } from '../../base/prefix-set.ts';
 import type { RuleMatch } from '../../api/dpu-rule.ts';
 import { protocolNumber } from '../../api/field.ts';
 import { parsePortRange } from '../../api/port-range.ts';
@@ -21,7 +21,7 @@ import { maskedPorts } from './port-range.ts';
 /** One choice of protocol and ports. */
 export interface TransportChoice {
   readonly match: Match;
-  /** The same for later fragments, which carry no ports; only where the match has ports. */
+  /** The same for later fragments, which carry no transport header; only where the match reads one. */
   readonly fragmentMatch?: Match;
 }
 
@@ -158,7 +158,7 @@ export function replyDimensions(match: RuleMatch): RuleDimensions[] {
   return dimensions instanceof UnsupportedMatch ? [] : dimensions;
 }
 
-/** The choices of ports for one protocol. */
+/** The choices of ports for one protocol; `fixed` are the other fields of the transport header. */
 function transportChoices(
   protocol: number | undefined,
   sourcePorts: readonly PortMatch[] | undefined,
@@ -167,22 +167,19 @@ function transportChoices(
 ): TransportChoice[] {
   const ipProto: Match = protocol === undefined ? [] : [{ field: 'ipProto', value: protocol }];
   const fields = protocol === undefined ? undefined : PORT_FIELDS.get(protocol);
-  if (fields === undefined || (sourcePorts === undefined && destinationPorts === undefined)) {
-    return [{ match: [...ipProto, ...fixed] }];
-  }
   const choices: TransportChoice[] = [];
-  for (const source of sourcePorts ?? [undefined]) {
-    for (const destination of destinationPorts ?? [undefined]) {
-      const zero = source?.coversZero === true || destination?.coversZero === true;
+  for (const source of (fields && sourcePorts) ?? [undefined]) {
+    for (const destination of (fields && destinationPorts) ?? [undefined]) {
+      const header = [
+        ...portField(fields?.source, source),
+        ...portField(fields?.destination, destination),
+        ...fixed,
+      ];
+      if (header.length === 0) return [{ match: ipProto }];
+      // A later fragment carries no transport header and reads as one of zeros.
+      const readsAsLater = header.every(({ value }) => value === 0);
       choices.push({
-        match: [
-          ...ipProto,
-          // A later fragment carries no ports and reads as port 0.
-          ...(zero ? [FRAGMENT_NOT_LATER] : []),
-          ...portField(fields.source, source),
-          ...portField(fields.destination, destination),
-          ...fixed,
-        ],
+        match: [...ipProto, ...(readsAsLater ? [FRAGMENT_NOT_LATER] : []), ...header],
         fragmentMatch: [...ipProto, FRAGMENT_LATER],
       });
     }
@@ -193,11 +190,12 @@ function transportChoices(
 interface PortMatch {
   readonly value: number;
   readonly mask: number;
-  readonly coversZero: boolean;
 }
 
-function portField(field: FieldName, port: PortMatch | undefined): MatchField[] {
-  return port === undefined ? [] : [{ field, value: port.value, mask: port.mask }];
+function portField(field: FieldName | undefined, port: PortMatch | undefined): MatchField[] {
+  return field === undefined || port === undefined
+    ? []
+    : [{ field, value: port.value, mask: port.mask }];
 }
 
 function addressField(field: FieldName, prefix: IpPrefix | undefined): MatchField[] {
@@ -205,13 +203,17 @@ function addressField(field: FieldName, prefix: IpPrefix | undefined): MatchFiel
   return [{ field, value: prefix.value, mask: prefixMask(prefix.family, prefix.length) }];
 }
 
-/** The addresses that a side names, exclusions taken out; undefined when it names none. */
+/**
+ * The addresses that a side names, exclusions taken out; undefined when it names none. No prefix contains another: "any
+ * address" beside a narrower one would be a choice without a field, and two such dimensions one clause.
+ */
 function prefixesOf(
   one: string | undefined,
   many: readonly string[] | undefined,
   excluded: readonly string[] | undefined,
 ): readonly IpPrefix[] | undefined {
-  const included = (one === undefined ? many : [one])?.map(parsePrefix).filter(isPrefix);
+  const named = (one === undefined ? many : [one])?.map(parsePrefix).filter(isPrefix);
+  const included = named && widestPrefixes(named);
   if (excluded === undefined) return included;
   return subtractPrefixes(included ?? ALL_ADDRESSES, excluded.map(parsePrefix).filter(isPrefix));
 }
@@ -228,9 +230,7 @@ function portsOf(
   return ranges
     ?.map(parsePortRange)
     .filter((range) => range !== undefined)
-    .flatMap(({ first, last }) =>
-      maskedPorts(first, last).map((port) => ({ ...port, coversZero: port.value === 0 })),
-    );
+    .flatMap(({ first, last }) => maskedPorts(first, last));
 }
 
 /** Protocol numbers that the match allows; undefined for any. A bare port means TCP and UDP. */

@@ -63,6 +63,18 @@ void t.test('a match becomes flows that each carry the VNI and every prerequisit
     ],
     [{ notDstIPs: ['0.0.0.0/0', '8000::/1'] }, ['ipv6,metadata=0x3e8,ipv6_dst=::/1']],
     [{ protocol: 'ICMP', icmpType: 8 }, ['icmp,metadata=0x3e8,icmp_type=8']],
+    [{ protocol: 'ICMP', icmpType: 0 }, ['icmp,metadata=0x3e8,nw_frag=not_later,icmp_type=0']],
+    [
+      { tcpFlags: '-ack' },
+      [
+        'tcp,metadata=0x3e8,nw_frag=not_later,tcp_flags=-ack',
+        'tcp6,metadata=0x3e8,nw_frag=not_later,tcp_flags=-ack',
+      ],
+    ],
+    [
+      { srcIPs: ['10.0.0.1', '0.0.0.0/0'], dstIPs: ['10.0.0.0/8', '10.0.0.1', '10.0.0.0/8'] },
+      ['ip,metadata=0x3e8,nw_dst=10.0.0.0/8'],
+    ],
     [{ protocol: 'ICMPv6' }, ['icmp6,metadata=0x3e8']],
     [{ protocol: 'SCTP', dstIP: '10.1.0.5' }, ['sctp,metadata=0x3e8,nw_dst=10.1.0.5']],
     [{ protocol: 47, dstIP: '10.1.0.5' }, ['ip,metadata=0x3e8,nw_dst=10.1.0.5,nw_proto=47']],
@@ -103,13 +115,39 @@ void t.test(
   },
 );
 
+void t.test(
+  'clauses of a rule and of its replies share a flow, each with its own action',
+  async (t) => {
+    const match = {
+      dstIPs: ['10.0.0.1', '10.0.0.2', '10.0.0.4'],
+      protocol: 'TCP',
+      dstPorts: [80, 82, 443],
+    };
+    const spec = { rules: [{ vni: 1000, match, action: 'allow', reverse: true }] };
+    const desired = compile(labSnapshot([allowedIn(rule('r', spec), 1000)]));
+    const shared = [...desired.flows()]
+      .map(([, { flow }]) => flow)
+      .filter(
+        (flow) => flow.tableId === 22 && formatMatch(matchOf(flow)).includes('nw_frag=later'),
+      );
+    t.equal(shared.length, 1);
+    for (const flow of shared) {
+      t.match(formatInstructions(instructionsOf(flow)), /conjunction\(.*conjunction\(/);
+    }
+  },
+);
+
 void t.test('prefixes that start alike keep a fragment flow each', async (t) => {
-  const match = { dstIPs: ['10.0.0.0/8', '10.0.0.0/16'], protocol: 'TCP', dstPort: 80 };
+  const match = {
+    dstIPs: ['10.0.0.0/16', '10.0.0.0/16', '10.1.0.0/16'],
+    protocol: 'TCP',
+    dstPort: 80,
+  };
   t.strictSame(
     egressMatches({ vni: 1000, match, action: 'allow' }).filter((text) => text.includes('nw_frag')),
     [
       'tcp,metadata=0x3e8,nw_dst=10.0.0.0/16,nw_frag=later',
-      'tcp,metadata=0x3e8,nw_dst=10.0.0.0/8,nw_frag=later',
+      'tcp,metadata=0x3e8,nw_dst=10.1.0.0/16,nw_frag=later',
     ],
   );
 });
@@ -317,10 +355,13 @@ t.test(
     ]);
     t.strictSame(flowsOf({ direction: 'Egress', match: { protocol: 'ICMP', icmpType: 8 } }), [
       '22: icmp,metadata=0x3e8,icmp_type=8',
-      '52: icmp,metadata=0x3e8,icmp_type=0',
+      '22: icmp,metadata=0x3e8,nw_frag=later',
+      '52: icmp,metadata=0x3e8,nw_frag=later',
+      '52: icmp,metadata=0x3e8,nw_frag=not_later,icmp_type=0',
     ]);
     t.strictSame(flowsOf({ direction: 'Egress', match: { protocol: 'ICMP', icmpType: 3 } }), [
       '22: icmp,metadata=0x3e8,icmp_type=3',
+      '22: icmp,metadata=0x3e8,nw_frag=later',
     ]);
     t.strictSame(
       flowsOf({ direction: 'Egress', match: { dstIP: '10.1.0.2', protocol: 'UDP', dstPort: 53 } }),

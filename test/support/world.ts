@@ -1,0 +1,278 @@
+/**
+ * Random worlds and packets for the executable model, small enough that rules, addresses and ports meet often, and the
+ * same world as the compiler is given it.
+ */
+import fc from 'fast-check';
+import type { Snapshot } from '../../src/agent/flow/model.ts';
+import { parseObject } from '../../src/api/object.ts';
+import { allowedIn, ip4, local, network, ofport, prefix, remote, rule } from './model.ts';
+import type { ModelEndpoint, ModelNetwork, Packet, World } from './evaluator.ts';
+
+/** Ports of the bridge that worlds use; 19 is never an endpoint. */
+export const WORLD_PORTS = [11, 12, 13, 14, 19] as const;
+/** ofport of the tunnel. */
+export const TUNNEL_PORT = 65000;
+const VTEP = '192.168.1.11';
+const PEERS = ['192.168.1.12', '192.168.1.13'];
+const VNIS = [1000, 1001];
+const SUBNETS = ['10.1.0.0/24', 'fd00::/64'];
+
+/** Endpoints by number: both VNIs use the same addresses. */
+const V4 = ['10.1.0.5', '10.1.0.6', '10.1.0.130', '10.1.0.131', '10.1.0.9'];
+const V6 = ['fd00::5', 'fd00::6', 'fd00::82', 'fd00::83', 'fd00::9'];
+const MACS = [5, 6, 130, 131, 9].map((n) => `02:00:0a:01:00:${n.toString(16).padStart(2, '0')}`);
+
+const prefixes4 = fc.constantFrom(
+  ...V4,
+  ...['10.1.0.0/24', '10.1.0.4/30', '10.1.0.128/25', '0.0.0.0/0', '128.0.0.0/1', '10.2.0.0/16'],
+);
+const prefixes6 = fc.constantFrom(...V6, 'fd00::/64', 'fd00::80/121', '::/0', '::ffff:10.1.0.5');
+const prefixText = fc.oneof({ weight: 3, arbitrary: prefixes4 }, prefixes6);
+const portText = fc.constantFrom(0, 53, 80, 443, 8080, '0-80', '80-81', '53-8080', '1-65535');
+const PORTS = [0, 53, 67, 80, 81, 443, 547, 8080, 40000];
+
+const side = (one: string, many: string, except: string) =>
+  fc.oneof(
+    { weight: 2, arbitrary: fc.constant({}) },
+    prefixText.map((text) => ({ [one]: text })),
+    fc.uniqueArray(prefixText, { minLength: 1, maxLength: 4 }).map((list) => ({ [many]: list })),
+    fc.uniqueArray(prefixText, { minLength: 1, maxLength: 2 }).map((list) => ({ [except]: list })),
+    fc
+      .tuple(
+        fc.uniqueArray(prefixText, { minLength: 1, maxLength: 3 }),
+        fc.uniqueArray(prefixText, { minLength: 1, maxLength: 2 }),
+      )
+      .map(([list, not]) => ({ [many]: list, [except]: not })),
+  );
+
+const ports = (one: string, many: string) =>
+  fc.oneof(
+    { weight: 2, arbitrary: fc.constant({}) },
+    portText.map((port) => ({ [one]: port })),
+    fc.uniqueArray(portText, { minLength: 1, maxLength: 3 }).map((list) => ({ [many]: list })),
+  );
+
+/** Protocol and what depends on it. */
+const transport = fc.oneof(
+  fc.constant({}),
+  fc.tuple(ports('srcPort', 'srcPorts'), ports('dstPort', 'dstPorts')).map(merge),
+  fc
+    .tuple(
+      fc.constantFrom('TCP', 'UDP', 'SCTP', 6, 17).map((protocol) => ({ protocol })),
+      ports('srcPort', 'srcPorts'),
+      ports('dstPort', 'dstPorts'),
+    )
+    .map(merge),
+  fc.constantFrom(
+    { protocol: 'ICMP' },
+    { protocol: 'ICMP', icmpType: 8 },
+    { protocol: 'ICMP', icmpType: 0, icmpCode: 0 },
+    { protocol: 'ICMP', icmpType: 3, icmpCode: 1 },
+    { protocol: 'ICMPv6', icmpType: 128 },
+    { protocol: 'ICMPv6' },
+    { protocol: 47 },
+    { tcpFlags: '+syn-ack' },
+    { tcpFlags: '-ack' },
+    { protocol: 'TCP', tcpFlags: '+ack', dstPort: 80 },
+    { dscp: 46 },
+    { etherType: 0x0800 },
+    { etherType: 0x86dd, protocol: 'TCP' },
+    { srcMAC: MACS[0] },
+    { dstMAC: MACS[2], protocol: 'UDP' },
+    { dstMAC: 'ff:ff:ff:ff:ff:ff' },
+  ),
+);
+
+function merge(parts: readonly object[]): object {
+  return Object.assign({}, ...parts) as object;
+}
+
+const match = fc
+  .tuple(side('srcIP', 'srcIPs', 'notSrcIPs'), side('dstIP', 'dstIPs', 'notDstIPs'), transport)
+  .map(merge);
+
+const entry = fc
+  .record({
+    match,
+    priority: fc.option(fc.constantFrom(0, 499, 500, 501, 1000), { nil: undefined }),
+    direction: fc.constantFrom('Both', 'Both', 'Ingress', 'Egress'),
+    action: fc.constantFrom('allow', 'allow', 'deny', 'pass'),
+    reverse: fc.boolean(),
+  })
+  .map(({ priority, reverse, ...rest }) => ({
+    ...rest,
+    ...(priority === undefined ? {} : { priority }),
+    ...(rest.action === 'allow' ? { reverse } : {}),
+  }))
+  // What the API refuses (sides of different families, for one) is for other tests.
+  .filter((each) => isAccepted({ rules: [{ ...each, vni: 1000 }] }));
+
+const object = fc
+  .record({
+    tier: fc.constantFrom(
+      'platform',
+      'admin',
+      'tenant',
+      'tenant',
+      'policy',
+      'isolation',
+      'baseline',
+    ),
+    priority: fc.constantFrom(0, 500, 500, 501),
+    enforcement: fc.constantFrom('Enforce', 'Enforce', 'Enforce', 'Suspended'),
+    rules: fc.array(entry, { minLength: 1, maxLength: 4, size: 'max' }),
+    vni: fc.constantFrom(...VNIS),
+  })
+  .map(({ vni: net, rules, ...spec }) => ({
+    vni: net,
+    spec: {
+      ...spec,
+      // Baseline is the last tier: nothing is left to pass to.
+      rules: rules.map((each) => ({
+        ...each,
+        vni: net,
+        action: spec.tier === 'baseline' && each.action === 'pass' ? 'deny' : each.action,
+      })),
+    },
+  }));
+
+function isAccepted(spec: Record<string, unknown>): boolean {
+  const metadata = { name: 'drawn', namespace: 'tenant-a' };
+  const document = { apiVersion: 'dpu.network/v1alpha1', kind: 'DPURule', metadata, spec };
+  return parseObject(document).object !== undefined;
+}
+
+const networks = fc.tuple(
+  ...VNIS.map((net) =>
+    fc.record({
+      vni: fc.constant(net),
+      name: fc.constant(`net-${net}`),
+      subnets: fc.constant(SUBNETS),
+      defaultAction: fc.record({
+        ingress: fc.constantFrom('allow' as const, 'deny' as const),
+        egress: fc.constantFrom('allow' as const, 'deny' as const),
+      }),
+      unknownUnicast: fc.constantFrom('drop' as const, 'flood' as const),
+    }),
+  ),
+);
+
+/** Each endpoint is here (every port has one VNI), behind a peer, or absent. */
+const endpoints = fc
+  .tuple(
+    fc.array(fc.constantFrom(...VNIS), { minLength: 4, maxLength: 4 }),
+    fc.array(fc.constantFrom(0, 1, 2), { minLength: 6, maxLength: 6 }),
+  )
+  .map(([vnis, places]) => [
+    ...vnis.map((net, index) => endpoint(net, index, { port: WORLD_PORTS[index] ?? 0 })),
+    ...places.flatMap((place, index) => {
+      const [net, who] = [VNIS[index % 2] ?? 0, 2 + (index >> 1)];
+      const vtep = PEERS[place];
+      const isHere = vnis[who] === net;
+      return vtep === undefined || isHere ? [] : [endpoint(net, who, { vtep })];
+    }),
+  ]);
+
+function endpoint(
+  net: number,
+  who: number,
+  where: { port: number } | { vtep: string },
+): ModelEndpoint {
+  return { vni: net, mac: MACS[who] ?? '', ips: [V4[who] ?? '', V6[who] ?? ''], ...where };
+}
+
+/** A random configuration of one DPU. */
+export const worldArbitrary: fc.Arbitrary<World> = fc
+  .tuple(networks, endpoints, fc.array(object, { minLength: 1, maxLength: 9, size: 'max' }))
+  .map(([nets, ends, objects]) => ({
+    vtep: VTEP,
+    peers: PEERS,
+    networks: nets,
+    endpoints: ends,
+    rules: objects.map(({ vni: net, spec }, index) => ({
+      object: rule(`rule-${index}`, spec),
+      vni: net,
+    })),
+  }));
+
+const BROADCASTS = ['ff:ff:ff:ff:ff:ff', '01:00:5e:00:00:05', '33:33:00:00:00:01'];
+const EXTRA_V4 = ['10.1.0.255', '255.255.255.255', '224.0.0.5', '10.1.0.77', '192.0.2.1'];
+const EXTRA_V6 = ['ff02::1', 'fd00::77', '::', 'fe80::5'];
+
+/** One time in `odds` a value, else undefined. */
+const sometimes = <T>(odds: number, arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
+  fc.oneof({ weight: odds - 1, arbitrary: fc.constant(undefined) }, arbitrary);
+
+/** A packet: mostly one that an endpoint of `world` may send to another, sometimes one that lies about itself. */
+export function packetArbitrary(world: World): fc.Arbitrary<Packet> {
+  const people = world.endpoints.flatMap((sender) =>
+    world.endpoints
+      .filter(({ vni, port }) => vni === sender.vni && (port ?? sender.port) !== undefined)
+      .map((receiver) => ({ sender, receiver })),
+  );
+  return fc
+    .record({
+      pair: fc.constantFrom(...people),
+      from: sometimes(
+        10,
+        fc.oneof(
+          fc.constantFrom(...WORLD_PORTS).map((port) => ({ port })),
+          fc.record({
+            peer: fc.constantFrom(...PEERS, '192.168.1.77'),
+            to: fc.constantFrom(VTEP, VTEP, '192.168.1.99'),
+            vni: fc.constantFrom(...VNIS, 1002),
+          }),
+        ),
+      ),
+      ethSrc: sometimes(16, fc.constantFrom(...MACS, BROADCASTS[1] ?? '')),
+      ethDst: sometimes(6, fc.constantFrom(...BROADCASTS, '02:00:00:00:00:99', ...MACS)),
+      type: fc.constantFrom('ipv4', 'ipv4', 'ipv4', 'ipv6', 'ipv6', 'arp'),
+      src: sometimes(16, fc.constantFrom(0, 1, 2, 3, 4, 5, 6, 7, 8)),
+      dst: sometimes(8, fc.constantFrom(0, 1, 2, 3, 4, 5, 6, 7, 8)),
+      transport: fc.constantFrom(6, 6, 6, 17, 17, 132, 1, 58, 47),
+      srcPort: fc.constantFrom(...PORTS),
+      dstPort: fc.constantFrom(...PORTS),
+      icmpType: fc.constantFrom(0, 3, 8, 128, 129, 134, 135, 136, 143),
+      icmpCode: fc.constantFrom(0, 1),
+      dscp: fc.constantFrom(0, 0, 46),
+      tcpFlags: fc.constantFrom(0x02, 0x12, 0x10, 0x11, 0x04),
+      fragment: fc.constantFrom('no', 'no', 'no', 'no', 'first', 'later'),
+    })
+    .map(({ pair: { sender, receiver }, transport: protocol, ...draw }) => {
+      const { type } = draw;
+      const [all, family] = type === 'ipv6' ? [[...V6, ...EXTRA_V6], 1] : [[...V4, ...EXTRA_V4], 0];
+      const addressOf = (other: number | undefined, { ips }: ModelEndpoint): string =>
+        (other === undefined ? undefined : all[other]) ?? ips[family] ?? '';
+      const there = { peer: sender.vtep ?? '', to: VTEP, vni: sender.vni };
+      return {
+        ...draw,
+        from: draw.from ?? (sender.port === undefined ? there : { port: sender.port }),
+        ethSrc: draw.ethSrc ?? sender.mac,
+        ethDst: draw.ethDst ?? receiver.mac,
+        src: addressOf(draw.src, sender),
+        dst: addressOf(draw.dst, receiver),
+        protocol: type === 'arp' ? 1 + (draw.srcPort % 2) : protocol,
+        // Neighbour discovery has code 0 only.
+        icmpCode: draw.icmpType > 130 ? 0 : draw.icmpCode,
+        fragment: type === 'arp' ? 'no' : draw.fragment,
+      };
+    });
+}
+
+/** The same world as the compiler is given it. */
+export function snapshotOfWorld(world: World): Snapshot {
+  return {
+    tunnel: { ofport: ofport(TUNNEL_PORT), ip: ip4(world.vtep) },
+    peers: world.peers.map(ip4),
+    networks: world.networks.map(({ vni: net, name, subnets, ...rest }: ModelNetwork) =>
+      network(net, name, { subnets: subnets.map(prefix), ...rest }),
+    ),
+    locals: world.endpoints.flatMap(({ vni: net, mac, ips, port }) =>
+      port === undefined ? [] : [local(`p${port}`, port, net, mac, ...ips)],
+    ),
+    remotes: world.endpoints.flatMap(({ vni: net, mac, ips, vtep }) =>
+      vtep === undefined ? [] : [remote(net, mac, vtep, ...ips)],
+    ),
+    rules: world.rules.map(({ object: each, vni: net }) => allowedIn(each, net)),
+  };
+}
