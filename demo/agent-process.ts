@@ -40,19 +40,29 @@ export class AgentProcess {
   readonly socket: string;
   #process: ChildProcess | undefined;
 
-  private constructor(dpu: Dpu, lab: TwoDpuLab) {
+  private constructor(dpu: Dpu, lab: TwoDpuLab, name: string) {
     this.dpu = dpu;
-    this.configFile = join(lab.dir, `agent-${dpu.number}.yaml`);
-    this.logFile = join(lab.dir, `agent-${dpu.number}.log`);
-    this.socket = join(lab.dir, `agent-${dpu.number}`, 'debug.sock');
+    this.configFile = join(lab.dir, `agent-${name}.yaml`);
+    this.logFile = join(lab.dir, `agent-${name}.log`);
+    this.socket = join(lab.dir, `agent-${name}`, 'debug.sock');
   }
 
-  /** Writes the configuration of a DPU's agent. The agent itself is started by `start`. */
-  static async create(lab: TwoDpuLab, number: DpuNumber, rulesDir: string): Promise<AgentProcess> {
-    const agent = new AgentProcess(lab.dpus[number - 1] ?? lab.dpus[0], lab);
-    const state = join(lab.dir, `agent-${number}`);
+  /**
+   * Writes the configuration of an agent of a DPU; `override` replaces its parts, `name` tells several of one DPU apart.
+   * The agent itself is started by `start`.
+   */
+  static async create(
+    lab: TwoDpuLab,
+    number: DpuNumber,
+    rulesDir: string,
+    override: Readonly<Record<string, unknown>> = {},
+    name = String(number),
+  ): Promise<AgentProcess> {
+    const agent = new AgentProcess(lab.dpus[number - 1] ?? lab.dpus[0], lab, name);
+    const state = join(lab.dir, `agent-${name}`);
     await mkdir(state, { mode: 0o700 });
-    await writeFile(agent.configFile, stringify(configOf(lab, agent, state, rulesDir)));
+    const config = { ...configOf(lab, agent, state, rulesDir), ...override };
+    await writeFile(agent.configFile, stringify(config));
     return agent;
   }
 
@@ -158,7 +168,12 @@ export class AgentProcess {
   }
 }
 
-function configOf(lab: TwoDpuLab, agent: AgentProcess, state: string, rulesDir: string): unknown {
+function configOf(
+  lab: TwoDpuLab,
+  agent: AgentProcess,
+  state: string,
+  rulesDir: string,
+): Record<string, unknown> {
   const { number, rundir, database, vtepIp } = agent.dpu;
   const network = (vni: number, name: string): unknown => ({
     vni,

@@ -237,39 +237,70 @@ export class TwoDpuLab {
     await this.primeUnderlay();
   }
 
+  /** Starts ovsdb-server of a DPU on the database file that is there. */
+  async startOvsdb(number: DpuNumber): Promise<void> {
+    const { database, rundir } = this.#dpu(number);
+    await this.#startDaemon(number, 'ovsdb', [
+      'ovsdb-server',
+      join(rundir, 'conf.db'),
+      `--remote=p${database}`,
+    ]);
+    await this.vsctl(number, '--no-wait', 'init');
+  }
+
+  /** Starts ovs-vswitchd of a DPU. */
+  async startVswitchd(number: DpuNumber): Promise<void> {
+    const { database } = this.#dpu(number);
+    await this.#startDaemon(number, 'vswitchd', ['ovs-vswitchd', database, '--disable-system']);
+  }
+
+  /** Makes the database file of a DPU, empty. */
+  async createDatabase(number: DpuNumber): Promise<void> {
+    const file = join(this.#dpu(number).rundir, 'conf.db');
+    await rm(file, { force: true });
+    await run('ovsdb-tool', ['create', file, SCHEMA]);
+  }
+
+  /** What CNI and operator do: bridges where they are missing, the pods' ports with their ids, br-phy's address. */
+  async plug(number: DpuNumber): Promise<void> {
+    const ports = this.podSpecs(number).flatMap(portArgs);
+    await this.vsctl(number, ...bridgeArgs(number), ...ports);
+    await this.addressUnderlay(number);
+  }
+
+  /** Gives br-phy its address: a tap device, which goes with ovs-vswitchd. */
+  async addressUnderlay(number: DpuNumber): Promise<void> {
+    const { namespace, vtepIp } = this.#dpu(number);
+    await run('ip', ['-n', namespace, 'addr', 'replace', `${vtepIp}/24`, 'dev', 'br-phy']);
+    await run('ip', ['-n', namespace, 'link', 'set', 'br-phy', 'mtu', '9000', 'up']);
+  }
+
+  #dpu(number: DpuNumber): Dpu {
+    return number === 1 ? this.dpus[0] : this.dpus[1];
+  }
+
+  async #startDaemon(number: DpuNumber, name: string, command: readonly string[]): Promise<void> {
+    const { namespace, rundir } = this.#dpu(number);
+    const env = { OVS_RUNDIR: rundir, OVS_LOGDIR: rundir, OVS_DBDIR: rundir };
+    const files = [
+      `--unixctl=${rundir}/${name}.ctl`,
+      `--pidfile=${rundir}/${name}.pid`,
+      `--log-file=${rundir}/${name}.log`,
+    ];
+    await run('ip', ['netns', 'exec', namespace, ...command, ...files, '--detach'], { env });
+  }
+
   async #buildDpu(dpu: Dpu): Promise<void> {
     const { namespace, number, rundir } = dpu;
-    const env = { OVS_RUNDIR: rundir, OVS_LOGDIR: rundir, OVS_DBDIR: rundir };
-    const inside = (...args: string[]): Promise<string> =>
-      run('ip', ['netns', 'exec', namespace, ...args], { env });
     await mkdir(rundir);
     await run('ip', ['-n', namespace, 'link', 'set', 'lo', 'up']);
     await run('ip', ['-n', namespace, 'link', 'set', 'p0', 'mtu', '9000', 'up']);
-    await run('ovsdb-tool', ['create', join(rundir, 'conf.db'), SCHEMA]);
-    await inside(
-      'ovsdb-server',
-      join(rundir, 'conf.db'),
-      `--remote=punix:${rundir}/db.sock`,
-      `--unixctl=${rundir}/ovsdb.ctl`,
-      `--pidfile=${rundir}/ovsdb.pid`,
-      '--detach',
-      `--log-file=${rundir}/ovsdb.log`,
-    );
-    await this.vsctl(number, '--no-wait', 'init');
-    await inside(
-      'ovs-vswitchd',
-      dpu.database,
-      '--disable-system',
-      `--unixctl=${rundir}/vswitchd.ctl`,
-      `--pidfile=${rundir}/vswitchd.pid`,
-      '--detach',
-      `--log-file=${rundir}/vswitchd.log`,
-    );
+    await this.createDatabase(number);
+    await this.startOvsdb(number);
+    await this.startVswitchd(number);
     const specs = this.podSpecs(number);
     for (const spec of specs) await this.#wirePod(spec, namespace);
-    await this.vsctl(number, ...bridgeArgs(number), ...specs.flatMap(portArgs));
-    await run('ip', ['-n', namespace, 'addr', 'add', `${dpu.vtepIp}/24`, 'dev', 'br-phy']);
-    await run('ip', ['-n', namespace, 'link', 'set', 'br-phy', 'mtu', '9000', 'up']);
+    await this.plug(number);
     for (const spec of specs) this.#pods.set(spec.name, new Pod(spec, this.#namespace(spec.name)));
   }
 
@@ -319,6 +350,7 @@ function bridgeArgs(dpu: DpuNumber): string[] {
   return [
     ...[
       '--',
+      '--may-exist',
       'add-br',
       'br-phy',
       '--',
@@ -328,9 +360,17 @@ function bridgeArgs(dpu: DpuNumber): string[] {
       'datapath_type=netdev',
       'fail_mode=standalone',
     ],
-    ...[`other-config:hwaddr=02:00:00:00:01:0${dpu}`, '--', 'add-port', 'br-phy', 'p0'],
+    ...[
+      `other-config:hwaddr=02:00:00:00:01:0${dpu}`,
+      '--',
+      '--may-exist',
+      'add-port',
+      'br-phy',
+      'p0',
+    ],
     ...[
       '--',
+      '--may-exist',
       'add-br',
       'br-int',
       '--',
@@ -347,7 +387,7 @@ function bridgeArgs(dpu: DpuNumber): string[] {
 function portArgs(spec: PodSpec): string[] {
   const port = representorOf(spec);
   return [
-    ...['--', 'add-port', 'br-int', port, '--', 'set', 'interface', port],
+    ...['--', '--may-exist', 'add-port', 'br-int', port, '--', 'set', 'interface', port],
     // A colon has a meaning to ovs-vsctl, unless the value is quoted.
     `external_ids:attached-mac="${spec.mac}"`,
     `external_ids:dpu-vni=${spec.vni}`,

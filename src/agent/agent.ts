@@ -13,7 +13,8 @@ import { debugRoutes, type AgentView } from './debug/views.ts';
 import { DesiredState } from './flow/desired.ts';
 import type { Snapshot } from './flow/model.ts';
 import { AgentMetrics } from './metrics.ts';
-import { OvsBridge } from './overlay/ovs-bridge.ts';
+import { FlowRestoreWait } from './overlay/flow-restore-wait.ts';
+import { LOCAL_RECONNECT, OvsBridge } from './overlay/ovs-bridge.ts';
 import { Reconciler } from './reconcile/reconciler.ts';
 import { ruleState, ruleStatus, type RuleState, type RuleStatus } from './reconcile/rule-status.ts';
 import { makeSnapshot, type BuiltSnapshot } from './snapshot.ts';
@@ -33,6 +34,7 @@ export class Agent implements AgentView {
   readonly reconciler: Reconciler;
   readonly metrics: AgentMetrics;
   readonly counters: CounterReader;
+  readonly flowRestore: FlowRestoreWait;
   readonly #logger: Logger;
   readonly #debug: DebugServer;
   readonly #scrape: DebugServer;
@@ -49,6 +51,14 @@ export class Agent implements AgentView {
     this.session = new OpenFlowSession({
       path: `${config.ovs.rundir}/${config.ovs.bridge}.mgmt`,
       controllerId: CONTROLLER_ID,
+      reconnect: LOCAL_RECONNECT,
+    });
+    this.flowRestore = new FlowRestoreWait({
+      isSet: () => this.bridge.flowRestoreWait,
+      connection: () => this.session.current,
+      clear: () => this.bridge.clearFlowRestoreWait(),
+      timeoutMs: config.ovs.flowRestoreTimeoutSeconds * 1000,
+      logger,
     });
     this.metrics = new AgentMetrics({
       flows: () => this.flowCounts(),
@@ -157,6 +167,7 @@ export class Agent implements AgentView {
   async close(): Promise<void> {
     this.#closed = true;
     await this.reconciler.close();
+    this.flowRestore.close();
     await Promise.all([this.source.close(), this.bridge.close(), this.session.close()]);
     await Promise.all([this.#debug.close(), this.#scrape.close()]);
     this.#logger.info({}, 'agent stopped, flows stay in place');
@@ -185,7 +196,10 @@ export class Agent implements AgentView {
       for (const problem of problems) this.#logger.warn({ problem }, 'rule file problem');
       reconciler.poke(changedAtMs);
     });
-    this.bridge.on('change', () => reconciler.poke(performance.now()));
+    this.bridge.on('change', () => {
+      this.flowRestore.look();
+      reconciler.poke(performance.now());
+    });
     // The OVSDB client logs its outages itself.
     this.bridge.on('down', () => metrics.reconnecting('ovsdb'));
     let outage = false;
@@ -195,15 +209,18 @@ export class Agent implements AgentView {
         { datapath: `0x${connection.features.datapathId.toString(16)}` },
         'switch connected',
       );
+      this.flowRestore.look();
       reconciler.poke();
     });
     this.session.on('down', (error) => {
+      this.flowRestore.look();
       metrics.reconnecting('openflow');
       this.#logger[outage ? 'debug' : 'warn']({ err: error }, 'no OpenFlow connection');
       outage = true;
     });
     let first = true;
     reconciler.on('synced', (sync) => {
+      this.flowRestore.flowsAreIn();
       if (first) this.#logger.info({ ...sync, flows: this.flowCounts() }, 'first sync complete');
       else if (sync.flowMods > 0) this.#logger.info({ ...sync }, 'synced');
       first = false;

@@ -12,6 +12,7 @@ import {
   prefixText,
   unicastMacText,
   vniNumber,
+  wholeNumber,
 } from '../api/field.ts';
 import { accepts } from '../api/schema-problem.ts';
 import { parseVniRange } from '../api/vni-range.ts';
@@ -104,6 +105,11 @@ export const agentConfigSchema = z.strictObject({
         .enum(['system', 'netdev'])
         .default('system')
         .describe('system is the kernel (and its offload), netdev the userspace datapath.'),
+      flowRestoreTimeoutSeconds: wholeNumber(1, 3600)
+        .default(30)
+        .describe(
+          'When other_config:flow-restore-wait of Open_vSwitch is cleared although the flows are not in.',
+        ),
     })
     .prefault({})
     .describe('The local Open vSwitch.'),

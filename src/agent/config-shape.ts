@@ -68,6 +68,8 @@ export interface AgentConfig {
     readonly rundir: string;
     readonly bridge: string;
     readonly datapathType: 'system' | 'netdev';
+    /** How long other_config:flow-restore-wait of Open_vSwitch may stand before it is cleared without flows. */
+    readonly flowRestoreTimeoutSeconds: number;
   };
   readonly rules: RulesConfig;
   readonly state: string;

@@ -51,6 +51,7 @@ void t.test('the published example is read, with every value parsed', async (t) 
       rundir: '/var/run/openvswitch',
       bridge: 'br-int',
       datapathType: 'netdev',
+      flowRestoreTimeoutSeconds: 30,
     },
     rules: { source: 'directory', path: '/etc/dpu-agent/rules.d' },
     state: '/var/lib/dpu-agent',
@@ -204,7 +205,7 @@ void t.test('each mistake is named with its line, its path and what is accepted'
     [
       'an unknown key that is near nothing',
       changed(['bridge: br-int', 'zzz: 1']),
-      'agent.yaml:3: ovs.zzz: is not a known field; accepted: database, rundir, bridge, datapathType',
+      'agent.yaml:3: ovs.zzz: is not a known field; accepted: database, rundir, bridge, datapathType, flowRestoreTimeoutSeconds',
     ],
     [
       'a database over TCP',

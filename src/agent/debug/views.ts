@@ -17,6 +17,7 @@ import { visitOwnFlows } from '../reconcile/switch-dump.ts';
 import type { BuiltSnapshot } from '../snapshot.ts';
 import { sourcePlace } from '../sources/choice.ts';
 import type { RememberedSource } from '../sources/remembered.ts';
+import type { SourceProblem } from '../sources/source.ts';
 import type { CounterReader } from './counters.ts';
 import type { DebugAnswer, DebugRoute } from './debug-server.ts';
 
@@ -31,6 +32,7 @@ export interface AgentView {
   readonly session: { readonly current: OpenFlowConnection | undefined };
   readonly reconciler: { readonly lastSync: LastSync | undefined };
   readonly counters: CounterReader;
+  readonly flowRestore: { readonly problems: readonly SourceProblem[] };
   readonly metrics: AgentMetrics;
   readonly built: BuiltSnapshot | undefined;
   flowCounts(): { readonly desired: number; readonly installed: number; readonly foreign: number };
@@ -107,7 +109,12 @@ function statusOf(agent: AgentView): unknown {
       local: built?.snapshot.locals.length ?? 0,
       remote: built?.snapshot.remotes.length ?? 0,
     },
-    problems: [...source.snapshot.problems, ...(built?.problems ?? []), ...bridge.problems],
+    problems: [
+      ...source.snapshot.problems,
+      ...(built?.problems ?? []),
+      ...bridge.problems,
+      ...agent.flowRestore.problems,
+    ],
   };
 }
 

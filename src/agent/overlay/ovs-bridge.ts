@@ -6,13 +6,17 @@ import { EventEmitter } from 'node:events';
 import { formatIp, parseIp } from '../../base/address.ts';
 import { errorMessage, toError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
+import type { ReconnectOptions } from '../../base/reconnect.ts';
 import { NetlinkClient } from '../../netlink/client.ts';
 import { OvsdbClient } from '../../ovsdb/client.ts';
+import { everyRow } from '../../ovsdb/condition.ts';
+import { assertLock, mutate, mutation } from '../../ovsdb/operation.ts';
 import {
   parseInterface,
   parsePort,
   readBridge,
   readInterfaces,
+  readOpenVSwitch,
   readPorts,
   VSWITCH_COLUMNS,
   type BridgeRow,
@@ -34,9 +38,12 @@ export interface OvsBridgeEvents {
   down: [Error];
 }
 
+/** Both daemons are on this machine: looking for their sockets costs nothing, and traffic waits for the flows. */
+export const LOCAL_RECONNECT: ReconnectOptions = { maxBackoffMs: 1000 };
 /** Addresses of this machine are looked at this often where the configuration does not name the VTEP. */
 const ADDRESS_POLL_MS = 5000;
 const RETRY_MS = 1000;
+const FLOW_RESTORE_WAIT = 'flow-restore-wait';
 /** How long the first sync waits for the tunnel port: flows of a former run that use it are better than none. */
 const TUNNEL_GRACE_MS = 5000;
 
@@ -62,7 +69,12 @@ export class OvsBridge extends EventEmitter<OvsBridgeEvents> {
     this.#config = config;
     this.#logger = logger;
     this.#lock = bridgeLock(config.ovs.bridge);
-    this.#client = new OvsdbClient({ path: config.ovs.database, monitor: VSWITCH_COLUMNS, logger });
+    this.#client = new OvsdbClient({
+      path: config.ovs.database,
+      monitor: VSWITCH_COLUMNS,
+      reconnect: LOCAL_RECONNECT,
+      logger,
+    });
     this.#client.on('synced', () => this.#onSynced());
     this.#client.on('change', () => this.#look());
     this.#client.on('locked', (name) => {
@@ -104,6 +116,23 @@ export class OvsBridge extends EventEmitter<OvsBridgeEvents> {
   get datapathType(): string | undefined {
     const type = this.#bridge?.datapathType;
     return type === '' ? 'system' : type;
+  }
+
+  /** Whether ovs-vswitchd is told to wait for flows; undefined while that is not known or not ours to change. */
+  get flowRestoreWait(): boolean | undefined {
+    if (!this.synced || !this.lockHeld) return undefined;
+    return readOpenVSwitch(this.#client.cache)?.otherConfig.get(FLOW_RESTORE_WAIT) === 'true';
+  }
+
+  /**
+   * Tells ovs-vswitchd to wait no longer.
+   * @throws OvsdbError, ConnectionError.
+   */
+  async clearFlowRestoreWait(): Promise<void> {
+    await this.#client.transact([
+      assertLock(this.#lock),
+      mutate('Open_vSwitch', everyRow, [mutation('other_config', 'delete', [FLOW_RESTORE_WAIT])]),
+    ]);
   }
 
   /** Every port of the bridge, our own tunnel port left out. */
