@@ -8,8 +8,11 @@ import { Connection } from './connection.ts';
 import { OvsdbError } from './errors.ts';
 import { badValue, expectObject, type Json } from './json-value.ts';
 
-/** The reply's text. An error reply has no `result` at all. */
-function parseReply(command: string, reply: Json): string {
+/**
+ * The text of a reply to `command`; an error reply has no `result` at all.
+ * @throws OvsdbError `OVSDB_UNIXCTL_FAILED` with the daemon's words; DecodeError when it is no reply.
+ */
+export function parseUnixctlReply(command: string, reply: Json): string {
   const op = `unixctl.${command}`;
   const { result, error } = expectObject(reply, op, 'reply');
   if (typeof error === 'string') {
@@ -39,7 +42,7 @@ export async function unixctl(
     onActivity: () => undefined,
     onMessage: (reply) => {
       try {
-        deferred.resolve(parseReply(command, reply));
+        deferred.resolve(parseUnixctlReply(command, reply));
       } catch (thrown) {
         deferred.reject(toError(thrown));
       }
