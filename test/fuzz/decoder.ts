@@ -11,9 +11,9 @@ import { mutateBytes, mutateJson, Random } from './mutation.ts';
 export interface FuzzedDecoder {
   readonly name: string;
   /** The hostile input that follows from a seed: bytes, or JSON as text. */
-  input(seed: number): Buffer;
+  readonly input: (seed: number) => Buffer;
   /** Decodes an input. Throws what the decoder throws; whatever is no {@link BaseError} is a fault. */
-  decode(input: Buffer): void;
+  readonly decode: (input: Buffer) => void;
   /** Inputs that it reads without an error: what hostile ones are made from. */
   readonly samples: readonly Buffer[];
 }

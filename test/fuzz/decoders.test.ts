@@ -11,6 +11,7 @@ import t from 'tap';
 import { attackAll, type AttackReport } from './attack.ts';
 import { DECODERS } from './decoders.ts';
 import { outcomeOf } from './decoder.ts';
+import { DECODERS as PLANTED } from './planted-decoders.ts';
 
 const LONG = process.env['TEST_LONG'] !== undefined;
 const RUNS = Number(process.env['FUZZ_RUNS'] ?? (LONG ? 1_000_000 : 10_000));
@@ -63,6 +64,7 @@ void t.test('faults are found and told with their input', async (t) => {
   const list = urlOf('./planted-decoders.ts');
   const options = { list, seed: 1, runs: 2000, growthMax: GROWTH_MAX, hangMs: 3000 };
   await attackAll(options, (report) => reports.set(report.name, report));
+  t.equal(reports.size, PLANTED.length);
   const of = (name: string): AttackReport | undefined => reports.get(name);
   t.match(of('reads past the end')?.fault?.message, /RangeError/);
   t.match(of('trusts a count')?.fault?.message, /no progress/);
