@@ -39,11 +39,7 @@ function kindPage(kind: Kind): string {
 ## spec
 
 ${fieldTable(toStructuralSchema(kind.spec))}
-
-## status
-
-${fieldTable(toStructuralSchema(kind.status))}
-`;
+${kind.status === undefined ? '' : `\n## status\n\n${fieldTable(toStructuralSchema(kind.status))}\n`}`;
 }
 
 function configPage(): string {

@@ -3,10 +3,12 @@
  * `scripts/generate.ts` writes them to deploy/crd.
  */
 import type { z } from 'zod';
+import { dpuGroupSpecSchema } from './dpu-group.ts';
+import { dpuGroupSliceSpecSchema } from './dpu-group-slice.ts';
 import { dpuNetworkSpecSchema } from './dpu-network.ts';
 import { dpuRuleSpecSchema } from './dpu-rule.ts';
 import { GROUP, VERSION } from './labels.ts';
-import { dpuNetworkStatusSchema, dpuRuleStatusSchema } from './status.ts';
+import { dpuGroupStatusSchema, dpuNetworkStatusSchema, dpuRuleStatusSchema } from './status.ts';
 import { type SchemaNode, toStructuralSchema } from './structural-schema.ts';
 
 /** A column of `kubectl get`. */
@@ -28,7 +30,10 @@ export interface Kind {
   /** First sentence of `kubectl explain`. */
   readonly description: string;
   readonly spec: z.ZodType;
-  readonly status: z.ZodType;
+  /** Undefined for a kind that nobody reports on. */
+  readonly status?: z.ZodType;
+  /** Most characters of the name, where a label must hold it. */
+  readonly nameMax?: number;
   readonly columns: readonly PrinterColumn[];
 }
 
@@ -79,6 +84,36 @@ export const KINDS: readonly Kind[] = [
       AGE,
     ],
   },
+  {
+    kind: 'DPUGroup',
+    plural: 'dpugroups',
+    singular: 'dpugroup',
+    shortNames: ['dpug'],
+    scope: 'Namespaced',
+    description: 'DPUGroup is a named set of addresses for the rules of its namespace.',
+    spec: dpuGroupSpecSchema,
+    status: dpuGroupStatusSchema,
+    nameMax: 63,
+    columns: [
+      { name: 'Resolved', type: 'string', jsonPath: condition('Resolved') },
+      { name: 'Pods', type: 'integer', jsonPath: '.status.addresses' },
+      { name: 'Slices', type: 'integer', jsonPath: '.status.slices', priority: 1 },
+      AGE,
+    ],
+  },
+  {
+    kind: 'DPUGroupSlice',
+    plural: 'dpugroupslices',
+    singular: 'dpugroupslice',
+    shortNames: ['dpugs'],
+    scope: 'Namespaced',
+    description: 'DPUGroupSlice holds addresses that the selectors of a DPUGroup found.',
+    spec: dpuGroupSliceSpecSchema,
+    columns: [
+      { name: 'Group', type: 'string', jsonPath: '.metadata.labels.dpu\\.network/group' },
+      AGE,
+    ],
+  },
 ];
 
 /** Structural schema of a whole object of `kind`. */
@@ -92,8 +127,18 @@ export function objectSchema(kind: Kind): SchemaNode {
       kind: { type: 'string', description: `Kind of the object: ${kind.kind}.` },
       metadata: { type: 'object' },
       spec: toStructuralSchema(kind.spec),
-      status: toStructuralSchema(kind.status),
+      ...(kind.status === undefined ? {} : { status: toStructuralSchema(kind.status) }),
     },
+    ...(kind.nameMax === undefined
+      ? {}
+      : {
+          'x-kubernetes-validations': [
+            {
+              rule: `self.metadata.name.size() <= ${kind.nameMax}`,
+              message: `the name may have at most ${kind.nameMax} characters, since a label holds it`,
+            },
+          ],
+        }),
   };
 }
 
@@ -119,7 +164,7 @@ export function crdManifest(kind: Kind): SchemaNode {
           name: VERSION,
           served: true,
           storage: true,
-          subresources: { status: {} },
+          ...(kind.status === undefined ? {} : { subresources: { status: {} } }),
           additionalPrinterColumns: kind.columns,
           schema: { openAPIV3Schema: objectSchema(kind) },
         },

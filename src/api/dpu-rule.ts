@@ -8,6 +8,7 @@ import {
   ADDRESSES_MAX,
   dnsLabel,
   dnsSubdomain,
+  groupName,
   labelMap,
   listOf,
   macText,
@@ -77,10 +78,10 @@ const matchSchema = z
     notDstIPs: addresses
       .optional()
       .describe('Destination addresses or prefixes that do not match.'),
-    srcGroup: dnsSubdomain
+    srcGroup: groupName
       .optional()
       .describe('DPUGroup of the same namespace that holds the sources.'),
-    dstGroup: dnsSubdomain
+    dstGroup: groupName
       .optional()
       .describe('DPUGroup of the same namespace that holds the destinations.'),
     protocol: protocolField

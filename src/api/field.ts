@@ -40,6 +40,13 @@ export const dnsSubdomain = text(
   'a DNS-1123 subdomain: at most 253 of a-z, 0-9, - and ., beginning and ending with a letter or digit',
 );
 
+/** Name of a DPUGroup: an object's name that fits into a label. */
+export const groupName = text(
+  63,
+  DNS_SUBDOMAIN,
+  'the name of a DPUGroup: at most 63 of a-z, 0-9, - and ., beginning and ending with a letter or digit',
+);
+
 /** Name of a port of the switch. */
 export const portName = text(
   64,

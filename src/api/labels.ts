@@ -9,5 +9,7 @@ export const GROUP = 'dpu.network';
 export const VERSION = 'v1alpha1';
 /** `apiVersion` of every object. */
 export const API_VERSION = `${GROUP}/${VERSION}`;
+/** Label of a DPUGroupSlice: name of the DPUGroup of the same namespace that it belongs to. */
+export const GROUP_LABEL = `${GROUP}/group`;
 /** Label that Kubernetes puts on every namespace with the namespace's own name. */
 export const NAMESPACE_NAME_LABEL = 'kubernetes.io/metadata.name';

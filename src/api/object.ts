@@ -3,6 +3,8 @@
  * hostile until it has passed here: nothing in it makes this throw, and no name in it reaches a prototype.
  */
 import type { Problem } from '../base/error.ts';
+import { type DpuGroup, dpuGroupSchema } from './dpu-group.ts';
+import { type DpuGroupSlice, dpuGroupSliceSchema } from './dpu-group-slice.ts';
 import { checkDpuNetworkSpec } from './dpu-network-check.ts';
 import { type DpuNetwork, dpuNetworkSchema } from './dpu-network.ts';
 import { checkDpuRuleSpec } from './dpu-rule-check.ts';
@@ -12,7 +14,7 @@ import { nearestWord } from './nearest.ts';
 import { boundProblems, parseWithSchema, refusal } from './schema-problem.ts';
 
 /** Every kind that the agent reads. */
-export type DpuObject = DpuRule | DpuNetwork;
+export type DpuObject = DpuRule | DpuNetwork | DpuGroup | DpuGroupSlice;
 
 /** An object, or the reasons why there is none; never both. */
 export interface ParsedObject {
@@ -42,9 +44,23 @@ function parseNetwork(value: unknown): ParsedObject {
   return outcome({ apiVersion, kind, metadata, spec }, checkDpuNetworkSpec(spec));
 }
 
+function parseGroup(value: unknown): ParsedObject {
+  const { value: parsed, problems } = parseWithSchema(dpuGroupSchema, value);
+  if (parsed === undefined) return { problems };
+  const { apiVersion, kind, metadata, spec } = parsed;
+  return { object: { apiVersion, kind, metadata, spec }, problems: [] };
+}
+
+function parseGroupSlice(value: unknown): ParsedObject {
+  const { value: object, problems } = parseWithSchema(dpuGroupSliceSchema, value);
+  return object === undefined ? { problems } : { object, problems };
+}
+
 const PARSERS: ReadonlyMap<string, Parser> = new Map([
   ['DPURule', parseRule],
   ['DPUNetwork', parseNetwork],
+  ['DPUGroup', parseGroup],
+  ['DPUGroupSlice', parseGroupSlice],
 ]);
 
 function refused(path: string, message: string): ParsedObject {
@@ -72,7 +88,28 @@ export function parseObject(value: unknown): ParsedObject {
 
 /** What an object is called across kinds: `DPURule/tenant-a/web-deny`, `DPUNetwork/tenant-a`. */
 export function objectKey(object: DpuObject): string {
-  return object.kind === 'DPURule'
-    ? `DPURule/${object.metadata.namespace}/${object.metadata.name}`
-    : `DPUNetwork/${object.metadata.name}`;
+  return object.kind === 'DPUNetwork'
+    ? nameKey(object.kind, object.metadata.name)
+    : nameKey(object.kind, object.metadata.name, object.metadata.namespace);
+}
+
+/** The same from the names; `namespace` is left out for kinds that stand in none. */
+export function nameKey(kind: DpuObject['kind'], name: string, namespace?: string): string {
+  return namespace === undefined ? `${kind}/${name}` : `${kind}/${namespace}/${name}`;
+}
+
+/** The kind of an object that is not valid, and whether it stands in a namespace; undefined for no kind of ours. */
+export function knownKind(
+  kind: unknown,
+): { readonly kind: DpuObject['kind']; readonly namespaced: boolean } | undefined {
+  switch (kind) {
+    case 'DPUNetwork':
+      return { kind, namespaced: false };
+    case 'DPURule':
+    case 'DPUGroup':
+    case 'DPUGroupSlice':
+      return { kind, namespaced: true };
+    default:
+      return undefined;
+  }
 }

@@ -9,7 +9,7 @@ const count = z.int().min(0);
 const conditionsSchema = z
   .array(
     z.strictObject({
-      type: z.string().max(316).describe('Accepted, Programmed or Offloaded.'),
+      type: z.string().max(316).describe('Accepted, Programmed, Offloaded or Resolved.'),
       status: z.enum(['True', 'False', 'Unknown']).describe('Whether the condition holds.'),
       reason: z.string().max(1024).describe('One word that says why.'),
       message: z.string().max(32_768).describe('The same for people.'),
@@ -60,3 +60,13 @@ export const dpuNetworkStatusSchema = z
     conditions: conditionsSchema.optional(),
   })
   .describe('What is known about the network.');
+
+/** Status of a DPUGroup. */
+export const dpuGroupStatusSchema = z
+  .strictObject({
+    observedGeneration: count.optional().describe('Generation of the spec that this is about.'),
+    addresses: count.optional().describe('Addresses that the selectors found.'),
+    slices: count.optional().describe('DPUGroupSlices that hold them.'),
+    conditions: conditionsSchema.optional(),
+  })
+  .describe('What is known about the group.');

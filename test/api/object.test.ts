@@ -35,6 +35,66 @@ function networkObject(spec: object): unknown {
   };
 }
 
+function groupObject(spec: object, name = 'web'): unknown {
+  return { apiVersion: API, kind: 'DPUGroup', metadata: { name, namespace: 'tenant-a' }, spec };
+}
+
+function sliceObject(
+  entry: object,
+  labels: object | undefined = { 'dpu.network/group': 'web', app: 'x' },
+): unknown {
+  const metadata = { name: 'web-1', namespace: 'tenant-a', ...(labels && { labels }) };
+  const entries = [{ ip: '10.1.0.5', vni: 1000, ...entry }];
+  return { apiVersion: API, kind: 'DPUGroupSlice', metadata, spec: { entries } };
+}
+
+void t.test('groups and slices', async (t) => {
+  const exists = { matchExpressions: [{ key: 'app', operator: 'Exists' }] };
+  for (const [name, value] of [
+    ['an empty group', groupObject({})],
+    ['prefixes', groupObject({ cidrs: ['10.0.0.0/8', 'fd00::/8'], except: ['10.1.0.0/16'] })],
+    ['everything', groupObject({ podSelector: {}, namespaceSelector: exists })],
+    ['IPv6 and named ports', sliceObject({ ip: 'fd00::5', ports: { http: ['TCP', 80] } })],
+  ] as const) {
+    t.strictSame(parseObject(value).problems, [], name);
+  }
+  for (const [name, value, path, message] of [
+    ['a long name', groupObject({}, 'g'.repeat(64)), 'metadata.name', /at most 63/],
+    ['a host name', groupObject({ cidrs: ['web'] }), 'spec.cidrs[0]', /IPv4 or IPv6/],
+    [
+      'no requirement',
+      groupObject({ podSelector: { app: 'web' } }),
+      'spec.podSelector.app',
+      /known/,
+    ],
+    [
+      'values for Exists',
+      groupObject({
+        podSelector: { matchExpressions: [{ key: 'a', operator: 'Exists', values: ['b'] }] },
+      }),
+      'spec.podSelector.matchExpressions[0].values',
+      /none with the others/,
+    ],
+    ['a prefix as entry', sliceObject({ ip: '10.0.0.0/8' }), 'spec.entries[0].ip', /address/],
+    ['VNI 0', sliceObject({ vni: 0 }), 'spec.entries[0].vni', /from 1 to/],
+    ['port 0', sliceObject({ ports: { a: ['TCP', 0] } }), 'spec.entries[0].ports.a[1]', /from 1/],
+    ['a bare port', sliceObject({ ports: { a: 80 } }), 'spec.entries[0].ports.a', /\[TCP, 8080\]/],
+    ['ICMP', sliceObject({ ports: { a: ['ICMP', 1] } }), 'spec.entries[0].ports.a[0]', /TCP, 8080/],
+    ['no label', sliceObject({}, { app: 'x' }), 'metadata.labels["dpu.network/group"]', /missing/],
+    [
+      'two numbers too many',
+      sliceObject({ ports: { a: ['TCP', 1, 2] } }),
+      'spec.entries[0].ports.a',
+      /\[TCP, 8080\]/,
+    ],
+  ] as const) {
+    const { object, problems } = parseObject(value);
+    t.equal(object, undefined, name);
+    t.equal(problems[0]?.path, path, name);
+    t.match(problems[0]?.message, message, name);
+  }
+});
+
 void t.test('defaults are applied', async (t) => {
   const rule = parseObject(
     ruleObject({
@@ -77,6 +137,8 @@ void t.test('objects have keys across kinds', async (t) => {
   for (const [value, key] of [
     [withRule({}), 'DPURule/tenant-a/web'],
     [networkObject({}), 'DPUNetwork/net'],
+    [groupObject({}), 'DPUGroup/tenant-a/web'],
+    [sliceObject({}), 'DPUGroupSlice/tenant-a/web-1'],
   ] as const) {
     const { object } = parseObject(value);
     t.equal(object && objectKey(object), key);

@@ -40,6 +40,18 @@ function network(name: string, spec: object = {}): KubeManifest {
   return { apiVersion: API, kind: 'DPUNetwork', metadata, spec: { vni: 1000, ...spec } };
 }
 
+function group(name: string, spec: object = {}): KubeManifest {
+  return { apiVersion: API, kind: 'DPUGroup', metadata: { name, namespace: 'tenant-a' }, spec };
+}
+
+function slice(name: string, ...entries: object[]): KubeManifest {
+  const labels = { 'dpu.network/group': 'web' };
+  const metadata = { name, namespace: 'tenant-a', labels };
+  return { apiVersion: API, kind: 'DPUGroupSlice', metadata, spec: { entries } };
+}
+
+const POD = { ip: '10.1.0.5', vni: 1000 };
+
 const REFUSED: readonly { name: string; manifest: KubeManifest; says: RegExp }[] = [
   { name: 'VNI 0', manifest: rule('x', { vni: 0 }), says: /vni.*greater than or equal to 1/ },
   { name: 'a VNI of 25 bits', manifest: rule('x', { vni: 2 ** 24 }), says: /vni.*16777215/ },
@@ -95,6 +107,27 @@ const REFUSED: readonly { name: string; manifest: KubeManifest; says: RegExp }[]
     manifest: network('x', { defaultAction: { ingress: 'drop' } }),
     says: /ingress: Unsupported value/,
   },
+  {
+    name: 'a group whose name fits into no label',
+    manifest: group('g'.repeat(64)),
+    says: /name may have at most 63 characters/,
+  },
+  {
+    name: 'a requirement without its values',
+    manifest: group('x', { podSelector: { matchExpressions: [{ key: 'app', operator: 'In' }] } }),
+    says: /In and NotIn need values/,
+  },
+  {
+    name: 'a named port without protocol',
+    manifest: slice('x', { ...POD, ports: { http: [8080, 8080] } }),
+    says: /a named port is a protocol/,
+  },
+  {
+    name: 'a named port that is no number',
+    manifest: slice('x', { ...POD, ports: { http: ['TCP', 'UDP'] } }),
+    says: /a named port is a protocol/,
+  },
+  { name: 'an entry without VNI', manifest: slice('x', { ip: '10.1.0.5' }), says: /vni: Required/ },
 ];
 
 /** A logger that keeps the codes of the errors that it is told. */
@@ -207,9 +240,9 @@ await t.test('a Kubernetes API server', async (t) => {
     for (const { name, manifest, says } of REFUSED) {
       const answer = await kube.call(
         'POST',
-        manifest.kind === 'DPURule'
-          ? `/apis/${API}/namespaces/tenant-a/dpurules?fieldValidation=Strict`
-          : `/apis/${API}/dpunetworks?fieldValidation=Strict`,
+        manifest.kind === 'DPUNetwork'
+          ? `/apis/${API}/dpunetworks?fieldValidation=Strict`
+          : `/apis/${API}/namespaces/tenant-a/${manifest.kind.toLowerCase()}s?fieldValidation=Strict`,
         { type: 'application/json', text: JSON.stringify(manifest) },
       );
       t.ok(answer.status === 422 || answer.status === 400, `${name}: ${answer.status}`);
@@ -244,6 +277,30 @@ await t.test('a Kubernetes API server', async (t) => {
     const deleteMs = await seen('the delete', lacks('other'));
     t.ok(deleteMs < 1000, `deleted: ${Math.round(deleteMs)} ms`);
     t.equal(keys(source), 'DPUNetwork/tenant-a DPURule/tenant-a/web');
+  });
+
+  await t.test('groups and slices reach the source as they were written', async (t) => {
+    const { source, seen } = follow(t, kube.kubeconfig);
+    await source.start();
+    const entries = [POD, { ...POD, ip: 'fd00::5', ports: { http: ['TCP', 8080] } }];
+    const expressions = [{ key: 'tier', operator: 'NotIn', values: ['db'] }];
+    const podSelector = { matchLabels: { app: 'web' }, matchExpressions: expressions };
+    await send(kube, group('web', { podSelector, cidrs: ['10.9.0.0/24'], except: ['10.9.0.1'] }));
+    await send(kube, slice('web-1', ...entries));
+    const specOf = (key: string): unknown => source.snapshot.objects.get(key)?.object.spec;
+    await seen('both', () => specOf('DPUGroupSlice/tenant-a/web-1') !== undefined);
+    t.strictSame(specOf('DPUGroup/tenant-a/web'), {
+      podSelector,
+      cidrs: ['10.9.0.0/24'],
+      except: ['10.9.0.1'],
+    });
+    t.strictSame(specOf('DPUGroupSlice/tenant-a/web-1'), { entries });
+    await kube.delete(slice('web-1'));
+    await kube.delete(group('web'));
+    await seen(
+      'both are gone',
+      ({ snapshot }) => !/DPUGroup/.test([...snapshot.objects.keys()].join()),
+    );
   });
 
   await t.test('a server killed, restarted and frozen takes nothing away', async (t) => {
@@ -316,7 +373,7 @@ await t.test('a Kubernetes API server', async (t) => {
         rules: [
           {
             apiGroups: ['dpu.network'],
-            resources: ['dpurules', 'dpunetworks'],
+            resources: ['dpurules', 'dpunetworks', 'dpugroups', 'dpugroupslices'],
             verbs: ['list', 'watch'],
           },
         ],
@@ -330,7 +387,7 @@ await t.test('a Kubernetes API server', async (t) => {
       },
     );
     await starting;
-    t.ok(has('web')(source), 'list and watch of the two kinds are all that it needs');
+    t.ok(has('web')(source), 'list and watch of its kinds are all that it needs');
 
     const token = join(kube.dir, 'agent.token');
     const good = await readFile(token, 'utf8');
@@ -396,6 +453,32 @@ await t.test('a Kubernetes API server', async (t) => {
     t.ok(has('web')(source), 'the rule stays');
   });
 });
+
+await t.test(
+  'a cluster that knows no groups has none, and is told when it learns of them',
+  async (t) => {
+    const kube = await kubeSandbox(owner(t));
+    if (kube === undefined) return;
+    await kube.installCrds(['dpunetwork', 'dpurule']);
+    await send(kube, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'tenant-a' } });
+    await send(kube, rule('web'));
+    const { source, seen } = follow(t, kube.kubeconfig);
+    await source.start();
+    t.equal(keys(source), 'DPURule/tenant-a/web');
+    t.ok(
+      source.snapshot.problems.some(
+        ({ file, message }) => /dpugroups$/.test(file) && /404/.test(message),
+      ),
+    );
+    await kube.installCrds();
+    await send(kube, group('web'));
+    await seen(
+      'the group',
+      ({ snapshot }) => snapshot.objects.has('DPUGroup/tenant-a/web'),
+      60_000,
+    );
+  },
+);
 
 await t.test('a server that streams no lists is listed by pages, then watched', async (t) => {
   t.setTimeout(60_000);

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseAllDocuments, stringify } from 'yaml';
+import { KINDS } from '../../src/api/crd.ts';
 import {
   freePorts,
   type Identity,
@@ -230,13 +231,13 @@ export class KubeSandbox {
     if (status >= 300) throw new Error(`${status} ${message}`);
   }
 
-  /** Installs the generated CRDs, and waits until the server serves them. */
-  async installCrds(): Promise<void> {
-    for (const plural of ['dpurules', 'dpunetworks']) {
-      const file = new URL(`${plural.slice(0, -1)}.yaml`, CRDS);
+  /** Installs the generated CRDs, or some of them, and waits until the server serves them. */
+  async installCrds(singulars = KINDS.map(({ singular }) => singular)): Promise<void> {
+    for (const singular of singulars) {
+      const file = new URL(`${singular}.yaml`, CRDS);
       await this.apply(await readFile(file, 'utf8'));
     }
-    for (const plural of ['dpurules', 'dpunetworks']) await this.served(plural, true);
+    for (const singular of singulars) await this.served(`${singular}s`, true);
   }
 
   /** Waits until the server serves `plural`, or no longer does. */

@@ -44,7 +44,7 @@ export function buildRuleSet(
   const ruleObjects: [string, DpuRule][] = [];
   for (const [key, { object }] of objects) {
     if (object.kind === 'DPUNetwork') networkObjects.push(object);
-    else ruleObjects.push([key, object]);
+    else if (object.kind === 'DPURule') ruleObjects.push([key, object]);
   }
   const customerVnis = config.customer.vnis;
   const collected = collectNetworks(config.networks, networkObjects, customerVnis);

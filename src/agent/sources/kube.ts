@@ -1,11 +1,11 @@
 /**
- * Objects from the API server of the customer's cluster: one reflector for each kind, one snapshot of both. Whatever happens
+ * Objects from the API server of the customer's cluster: one reflector for each kind, one snapshot of all. Whatever happens
  * to the server (down, slow, 403, 404, 410, restored from a backup), what is in force stays in force: only a delete that was
  * watched, or a list that is believed, takes an object away.
  */
 import { EventEmitter } from 'node:events';
 import { API_VERSION } from '../../api/labels.ts';
-import type { DpuObject } from '../../api/object.ts';
+import { type DpuObject, nameKey, objectKey } from '../../api/object.ts';
 import type { Logger } from '../../base/logger.ts';
 import { KubeApi, type KubeApiOptions } from './kube-api.ts';
 import type { KubeTarget } from './kube-config.ts';
@@ -30,10 +30,19 @@ export interface KubeSourceOptions extends KubeApiOptions {
 
 /** Problems that a snapshot carries at most. */
 const PROBLEMS_MAX = 1000;
-const KINDS = [
-  ['DPUNetwork', 'dpunetworks'],
-  ['DPURule', 'dpurules'],
-] as const;
+
+/** A kind that is followed. */
+interface FollowedKind {
+  readonly kind: DpuObject['kind'];
+  readonly plural: string;
+  /** A server that does not know the kind has none of its objects: the source does not wait for it. */
+  readonly optional?: boolean;
+}
+
+const NETWORKS: FollowedKind = { kind: 'DPUNetwork', plural: 'dpunetworks' };
+const RULES: FollowedKind = { kind: 'DPURule', plural: 'dpurules' };
+const GROUPS: FollowedKind = { kind: 'DPUGroup', plural: 'dpugroups', optional: true };
+const SLICES: FollowedKind = { kind: 'DPUGroupSlice', plural: 'dpugroupslices', optional: true };
 
 /** One kind: its objects, its reflector, and how the two are. */
 class Followed implements ReflectorSink {
@@ -41,6 +50,7 @@ class Followed implements ReflectorSink {
   readonly objects: KubeObjects;
   readonly reflector: KubeReflector;
   readonly #path: string;
+  readonly #optional: boolean;
   readonly #api: KubeApi;
   readonly #changed: () => void;
   readonly #listedOnce: () => void;
@@ -49,7 +59,7 @@ class Followed implements ReflectorSink {
 
   constructor(
     api: KubeApi,
-    [kind, plural]: (typeof KINDS)[number],
+    { kind, plural, optional = false }: FollowedKind,
     options: KubeSourceOptions,
     hooks: {
       changed: () => void;
@@ -60,6 +70,7 @@ class Followed implements ReflectorSink {
     const { logger, reflector } = options;
     this.kind = kind;
     this.#api = api;
+    this.#optional = optional;
     this.#path = `/apis/${API_VERSION}/${plural}`;
     this.#changed = hooks.changed;
     this.#listedOnce = hooks.listed;
@@ -115,6 +126,11 @@ class Followed implements ReflectorSink {
   trouble(error: KubeError | undefined): void {
     const before = this.#trouble;
     this.#trouble = error;
+    if (this.#optional && !this.listed && error?.status === 404) {
+      // An older cluster. What the last good state has of the kind stays in force.
+      this.listed = true;
+      this.#listedOnce();
+    }
     // Each attempt fails with another text; one snapshot for each would be noise.
     if (before?.code !== error?.code || before?.status !== error?.status) this.#changed();
   }
@@ -125,6 +141,8 @@ export class KubeSource extends EventEmitter<RuleSourceEvents> implements RuleSo
   readonly #options: KubeSourceOptions;
   readonly #networks: Followed;
   readonly #rules: Followed;
+  /** All kinds; what refers to others comes after them. */
+  readonly #all: readonly Followed[];
   readonly #firstRead = Promise.withResolvers<void>();
   #snapshot: SourceSnapshot = { objects: new Map(), problems: [], revision: 0, changedAtMs: 0 };
   #changedAtMs: number | undefined;
@@ -138,19 +156,29 @@ export class KubeSource extends EventEmitter<RuleSourceEvents> implements RuleSo
     this.#options = options;
     const api = new KubeApi(target, options);
     const changed = (): void => this.#onChange();
-    this.#networks = new Followed(api, KINDS[0], options, {
+    const listed = (): void => this.#onListed();
+    this.#networks = new Followed(api, NETWORKS, options, {
       changed,
-      listed: () => this.#onListed(),
+      listed,
       // A network that rules in force need is not believed gone before the rules are.
       doubt: (missing) => this.#areNeeded(missing),
     });
-    this.#rules = new Followed(api, KINDS[1], options, {
+    const groups = new Followed(api, GROUPS, options, {
+      changed,
+      listed,
+      doubt: (missing) => this.#groupsAreNeeded(missing),
+    });
+    const slices = new Followed(api, SLICES, options, { changed, listed });
+    this.#rules = new Followed(api, RULES, options, {
       changed,
       listed: () => {
-        if (this.#networks.objects.reconsider(performance.now())) this.#onChange();
+        for (const { objects } of [this.#networks, groups]) {
+          if (objects.reconsider(performance.now())) this.#onChange();
+        }
         this.#onListed();
       },
     });
+    this.#all = [this.#networks, groups, slices, this.#rules];
   }
 
   /** The newest snapshot. */
@@ -158,11 +186,11 @@ export class KubeSource extends EventEmitter<RuleSourceEvents> implements RuleSo
     return this.#snapshot;
   }
 
-  /** Begins to follow. Resolves when both kinds have been listed once, however long that takes. */
+  /** Begins to follow. Resolves when every kind has been listed once, however long that takes. */
   async start(): Promise<void> {
     const lastGood = await this.#options.lastGood?.();
     if (this.#closed) return;
-    for (const followed of [this.#networks, this.#rules]) {
+    for (const followed of this.#all) {
       if (lastGood !== undefined) followed.objects.seed(lastGood);
       followed.reflector.start();
     }
@@ -174,7 +202,7 @@ export class KubeSource extends EventEmitter<RuleSourceEvents> implements RuleSo
     this.#closed = true;
     clearImmediate(this.#publishing);
     clearTimeout(this.#holdTimer);
-    await Promise.all([this.#networks.reflector.close(), this.#rules.reflector.close()]);
+    await Promise.all(this.#all.map(({ reflector }) => reflector.close()));
     this.#firstRead.resolve();
   }
 
@@ -187,8 +215,22 @@ export class KubeSource extends EventEmitter<RuleSourceEvents> implements RuleSo
     return false;
   }
 
+  #groupsAreNeeded(groups: readonly SourceObject[]): boolean {
+    const keys = new Set(groups.map(({ object }) => objectKey(object)));
+    for (const [, { object }] of this.#rules.objects.good()) {
+      if (object.kind !== 'DPURule') continue;
+      const { namespace } = object.metadata;
+      for (const { match } of object.spec.rules) {
+        for (const group of [match.srcGroup, match.dstGroup]) {
+          if (group !== undefined && keys.has(nameKey('DPUGroup', group, namespace))) return true;
+        }
+      }
+    }
+    return false;
+  }
+
   #onListed(): void {
-    if (this.#read || this.#closed || !this.#networks.listed || !this.#rules.listed) return;
+    if (this.#read || this.#closed || !this.#all.every(({ listed }) => listed)) return;
     this.#read = true;
     this.#publish();
     this.#firstRead.resolve();
@@ -204,7 +246,7 @@ export class KubeSource extends EventEmitter<RuleSourceEvents> implements RuleSo
   #publish(): void {
     clearImmediate(this.#publishing);
     this.#publishing = undefined;
-    const followed = [this.#networks, this.#rules];
+    const followed = this.#all;
     const objects = new Map<string, SourceObject>();
     // Half a list is no answer: the source has not spoken yet.
     if (this.#read) {
@@ -225,17 +267,14 @@ export class KubeSource extends EventEmitter<RuleSourceEvents> implements RuleSo
 
   #armHold(): void {
     clearTimeout(this.#holdTimer);
-    const untilMs = [this.#networks, this.#rules].flatMap(
-      ({ objects }) => objects.heldUntilMs ?? [],
-    );
+    const untilMs = this.#all.flatMap(({ objects }) => objects.heldUntilMs ?? []);
     if (untilMs.length === 0) return;
     const now = performance.now();
     this.#holdTimer = setTimeout(
       () => {
         const due = performance.now();
-        const rules = this.#rules.objects.release(due);
-        const networks = this.#networks.objects.release(due);
-        if (rules || networks) this.#onChange();
+        const released = this.#all.filter(({ objects }) => objects.release(due));
+        if (released.length > 0) this.#onChange();
         else this.#armHold();
       },
       Math.max(1, Math.min(...untilMs) - now),

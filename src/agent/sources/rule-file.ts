@@ -7,7 +7,7 @@ import { constants, type BigIntStats } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { parsePath, type PathSegment } from '../../api/field-path.ts';
-import { type DpuObject, objectKey, parseObject } from '../../api/object.ts';
+import { type DpuObject, knownKind, nameKey, objectKey, parseObject } from '../../api/object.ts';
 import { errorMessage } from '../../base/error.ts';
 import type { SourceProblem } from './source.ts';
 import { DOCUMENT_BYTES_MAX, PAUSE, readYaml, type YamlDocument } from './yaml-document.ts';
@@ -99,10 +99,11 @@ function claimedKey(value: unknown): string | undefined {
   const { kind } = value;
   const { name, namespace } = value['metadata'];
   if (typeof name !== 'string' || name.length > 253) return undefined;
-  if (kind === 'DPUNetwork') return `DPUNetwork/${name}`;
-  if (kind !== 'DPURule' || typeof namespace !== 'string' || namespace.length > 63)
-    return undefined;
-  return `DPURule/${namespace}/${name}`;
+  const known = knownKind(kind);
+  if (known === undefined) return undefined;
+  if (!known.namespaced) return nameKey(known.kind, name);
+  if (typeof namespace !== 'string' || namespace.length > 63) return undefined;
+  return nameKey(known.kind, name, namespace);
 }
 
 /** Collects what a file says, within bounds. */

@@ -375,6 +375,6 @@ t.test('a configuration that cannot be used is a problem, not an end', async (t)
   );
   t.after(() => source.close());
   void source.start();
-  await until('an alarm', () => source.snapshot.problems.length === 2);
+  await until('an alarm of each kind', () => source.snapshot.problems.length === 4);
   t.match(source.snapshot.problems[0]?.message, /\/nowhere\/kubeconfig cannot be read: ENOENT/);
 });
