@@ -80,7 +80,19 @@ export default {
       'hub-has-no-data-plane',
       'the hub writes custom resources only',
       { path: '^src/hub/' },
-      { path: '^src/(ovsdb|openflow|netlink|agent)/' },
+      { path: '^src/', pathNot: '^src/(hub|api|base)/' },
+    ),
+    forbid(
+      'translation-is-pure',
+      'a NetworkPolicy means the same on the hub and on a spoke',
+      { path: '^src/hub/(translate/|spoke/resolve)' },
+      { path: '^src/hub/', pathNot: '^src/hub/(translate/|spoke/resolve)' },
+    ),
+    forbid(
+      'translation-does-no-io',
+      'a NetworkPolicy means the same on the hub and on a spoke',
+      { path: '^src/hub/(translate/|spoke/resolve)' },
+      { dependencyTypes: ['core'], pathNot: '^(node:)?crypto$' },
     ),
     forbid(
       'no-process',

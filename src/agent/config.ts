@@ -9,7 +9,7 @@ import { checkConfig } from './config-check.ts';
 import { applyEnvironment } from './config-environment.ts';
 import { agentConfigSchema } from './config-schema.ts';
 import type { AgentConfig } from './config-shape.ts';
-import { PAUSE, readYaml, type YamlDocument } from './sources/yaml-document.ts';
+import { PAUSE, readYaml, type YamlDocument } from '../api/yaml-document.ts';
 
 export type { AgentConfig, NetworkConfig, TierConfig, VtepConfig } from './config-shape.ts';
 

@@ -13,3 +13,7 @@ export const API_VERSION = `${GROUP}/${VERSION}`;
 export const GROUP_LABEL = `${GROUP}/group`;
 /** Label that Kubernetes puts on every namespace with the namespace's own name. */
 export const NAMESPACE_NAME_LABEL = 'kubernetes.io/metadata.name';
+/** Label of what was made from another object: that object's kind. */
+export const ORIGIN_KIND_LABEL = `${GROUP}/origin-kind`;
+/** Annotation of what was made from another object: `Kind/namespace/name`. */
+export const ORIGIN_ANNOTATION = `${GROUP}/origin`;

@@ -183,11 +183,14 @@ const ILLEGAL: readonly { rule: string; from: string; to: string; adds?: Files }
   { rule: 'flow-does-no-io', from: 'src/agent/flow/reader.ts', to: 'node:fs' },
   { rule: 'cli-is-a-client', from: 'src/cli/insider.ts', to: '../agent/flow/pipeline.ts' },
   { rule: 'hub-has-no-data-plane', from: 'src/hub/insider.ts', to: '../ovsdb/index.ts' },
+  { rule: 'translation-is-pure', from: 'src/hub/translate/outward.ts', to: '../spoke/writer.ts' },
+  { rule: 'translation-does-no-io', from: 'src/hub/spoke/resolve.ts', to: 'node:fs' },
   { rule: 'no-process', from: 'src/agent/spawner.ts', to: 'node:child_process' },
 ];
 const TARGETS: Files = {
   'src/api/kind.ts': moduleText('kind'),
   'src/ovsdb/index.ts': moduleText('ovsdb'),
+  'src/hub/spoke/writer.ts': moduleText('writer'),
 };
 
 async function plantedTree(test: Test): Promise<PlantedTree> {

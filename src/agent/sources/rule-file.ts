@@ -10,7 +10,7 @@ import { parsePath, type PathSegment } from '../../api/field-path.ts';
 import { type DpuObject, knownKind, nameKey, objectKey, parseObject } from '../../api/object.ts';
 import { errorMessage } from '../../base/error.ts';
 import type { SourceProblem } from './source.ts';
-import { DOCUMENT_BYTES_MAX, PAUSE, readYaml, type YamlDocument } from './yaml-document.ts';
+import { DOCUMENT_BYTES_MAX, PAUSE, readYaml, type YamlDocument } from '../../api/yaml-document.ts';
 
 /** Problems kept for one file; a file of garbage must not fill the memory. */
 const PROBLEMS_MAX = 100;

@@ -16,8 +16,8 @@ import {
   type Node,
   Parser,
 } from 'yaml';
-import { formatPath, type PathSegment } from '../../api/field-path.ts';
-import { errorMessage, type Problem } from '../../base/error.ts';
+import { formatPath, type PathSegment } from './field-path.ts';
+import { errorMessage, type Problem } from '../base/error.ts';
 
 /** Largest single document. One object in etcd has at most 1.5 MiB; ours are far smaller. */
 export const DOCUMENT_BYTES_MAX = 1024 * 1024;
