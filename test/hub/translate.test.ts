@@ -47,6 +47,10 @@ async function dpuHub(
   return { exit, out, err };
 }
 
+function documentsOf(text: string): unknown[] {
+  return parseAllDocuments(text).map((document) => document.toJS() as unknown);
+}
+
 const policy = (spec: string, name = 'web'): string =>
   `apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: ${name}, namespace: shop}\nspec: ${spec}\n`;
 
@@ -57,9 +61,7 @@ t.test('each example of docs/hub.md becomes what the page says', async (t) => {
   for (const [, input = '', output = ''] of examples) {
     const { exit, out, err } = await dpuHub(['translate', '-f', 'x'], { x: input });
     t.match({ exit, err }, { exit: 0, err: '' });
-    const plain = (text: string): unknown[] =>
-      parseAllDocuments(text).map((one): unknown => one.toJS());
-    t.same(plain(out), plain(output));
+    t.same(documentsOf(out), documentsOf(output));
   }
 });
 
@@ -69,10 +71,7 @@ t.test('the output is documents or one List, groups first', async (t) => {
   const json = await dpuHub(['translate', '-f', '-', '-o', 'json'], { '-': x });
   const list = JSON.parse(json.out) as { items: { kind: string; metadata: { name: string } }[] };
   t.match(list, { apiVersion: 'v1', kind: 'List' });
-  t.same(
-    parseAllDocuments(yaml.out).map((one): unknown => one.toJS()),
-    list.items,
-  );
+  t.same(documentsOf(yaml.out), list.items);
   t.same(
     list.items.map(({ kind, metadata }) => `${kind}/${metadata.name}`),
     [
@@ -227,7 +226,7 @@ t.test('what has no effect by definition is noted, and a List without kinds is r
   const { exit, out, err } = await dpuHub(['translate', '-f', 'x', '-n', 'mine'], { x });
   t.equal(exit, 0);
   t.match(err, /^dpu-hub: note: x:1: document 1: items\[0\]\.spec\.ingress: has no effect/);
-  t.match(parseAllDocuments(out).at(-1)?.toJS(), {
+  t.match(documentsOf(out).at(-1), {
     metadata: { name: 'np-a-iso', namespace: 'mine' },
   });
 });
