@@ -184,7 +184,13 @@ function configOf(
   });
   return {
     node: `dpu-${number}`,
-    ovs: { database, rundir, bridge: 'br-int', datapathType: 'netdev' },
+    ovs: {
+      database,
+      rundir,
+      control: join(rundir, 'vswitchd.ctl'),
+      bridge: 'br-int',
+      datapathType: 'netdev',
+    },
     rules: { source: 'directory', path: rulesDir },
     state,
     customer: { name: 'customer-1', vnis: ['1000-1999'] },

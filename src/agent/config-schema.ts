@@ -96,6 +96,11 @@ export const agentConfigSchema = z.strictObject({
       rundir: absolutePath('/var/run/openvswitch')
         .default('/var/run/openvswitch')
         .describe('Directory with the sockets of ovs-vswitchd.'),
+      control: absolutePath('/var/run/openvswitch/ovs-vswitchd.42.ctl')
+        .optional()
+        .describe(
+          'Control socket of ovs-vswitchd, for `dpuctl trace`; without it the one in rundir that its pid file names.',
+        ),
       bridge: bridgeName
         .default('br-int')
         .describe(

@@ -66,6 +66,8 @@ export interface AgentConfig {
     /** `unix:` and a path. */
     readonly database: string;
     readonly rundir: string;
+    /** Path of the control socket of ovs-vswitchd; looked for in `rundir` when absent. */
+    readonly control?: string | undefined;
     readonly bridge: string;
     readonly datapathType: 'system' | 'netdev';
     /** How long other_config:flow-restore-wait of Open_vSwitch may stand before it is cleared without flows. */

@@ -82,7 +82,7 @@ export type FlowRow = z.infer<typeof flowSchema>;
 
 /** Reads the answer to `/status`. Throws as {@link parseRules} does. */
 export function parseStatus(body: string): StatusAnswer {
-  return parse(statusSchema, body, '/status');
+  return parseAnswer(statusSchema, body, '/status');
 }
 
 /**
@@ -90,20 +90,24 @@ export function parseStatus(body: string): StatusAnswer {
  * @throws DpuctlError `DPUCTL_UNREACHABLE` when it is no JSON, or not what this version of dpuctl understands.
  */
 export function parseRules(body: string): RuleRow[] {
-  return parse(z.array(ruleSchema), body, '/rules');
+  return parseAnswer(z.array(ruleSchema), body, '/rules');
 }
 
 /** Reads the answer to `/rules` to filter it and hand it on. Throws as {@link parseRules} does. */
 export function parseRuleObjects(body: string): RuleObject[] {
-  return parse(z.array(ruleObjectSchema), body, '/rules');
+  return parseAnswer(z.array(ruleObjectSchema), body, '/rules');
 }
 
 /** Reads the answer to `/flows`. Throws as {@link parseRules} does. */
 export function parseFlows(body: string): FlowRow[] {
-  return parse(z.array(flowSchema), body, '/flows');
+  return parseAnswer(z.array(flowSchema), body, '/flows');
 }
 
-function parse<Schema extends z.ZodType>(
+/**
+ * Reads the answer to `path` by a schema.
+ * @throws DpuctlError `DPUCTL_UNREACHABLE` when it is no JSON, or not what this version of dpuctl understands.
+ */
+export function parseAnswer<Schema extends z.ZodType>(
   schema: Schema,
   body: string,
   path: string,

@@ -12,6 +12,8 @@ import { flowsPath, formatFlows, type FlowFilter } from './flows.ts';
 import { filterRules, formatRules, type RuleFilter } from './rules.ts';
 import { formatStatus, statusExit } from './status.ts';
 import { paint, plain, type Layout } from './terminal.ts';
+import { addTraceVerb } from './trace.ts';
+import { addVerb, type VerbContext, type WideOption } from './verb.ts';
 
 const DEFAULT_SOCKET = '/run/dpu-agent/debug.sock';
 const DEFAULT_TIMEOUT_S = 10;
@@ -35,10 +37,6 @@ interface GlobalOptions {
   readonly json?: true;
   readonly timeout: number;
 }
-interface WideOption {
-  readonly wide?: true;
-}
-
 /** Runs dpuctl with the arguments behind its name; the result is the exit status. */
 export async function runDpuctl(args: readonly string[], world: Surroundings): Promise<number> {
   let status: number = EXIT.OK;
@@ -89,6 +87,7 @@ function addVerbs(program: Command, world: Surroundings, end: (exit: number) => 
   const json = (): boolean => program.opts<GlobalOptions>().json === true;
   const layoutFor = ({ wide }: WideOption): Layout =>
     wide === true ? { ...world.layout, width: Infinity } : world.layout;
+  const context: VerbContext = { ask, json, layoutFor, print: (text) => world.print(text), end };
 
   addVerb(program, 'status', 'is the agent ready, connected and without problems', [
     'dpuctl status',
@@ -133,23 +132,11 @@ function addVerbs(program: Command, world: Surroundings, end: (exit: number) => 
       world.print(json() ? body : formatFlows(parseFlows(body), layoutFor(options)));
     });
 
+  addTraceVerb(program, context);
+
   for (const verb of program.commands) {
     verb.configureHelp({ showGlobalOptions: true, styleTitle: (title) => heading(title, world) });
   }
-}
-
-function addVerb(
-  program: Command,
-  name: string,
-  summary: string,
-  examples: readonly string[],
-): Command {
-  const lines = examples.map((example) => `  ${example}\n`).join('');
-  return program
-    .command(name)
-    .description(summary)
-    .allowExcessArguments(false)
-    .addHelpText('after', `\nExamples:\n${lines}`);
 }
 
 function heading(title: string, { layout }: Surroundings): string {

@@ -71,6 +71,8 @@ export interface Column<Row> {
 }
 
 const GAP = '  ';
+/** Fields are not wrapped to less, however narrow a terminal says it is. */
+const MIN_VALUE_WIDTH = 40;
 
 /** A table with a heading, cells wrapped where the width asks for it, and no spaces at the ends of lines. */
 export function formatTable<Row>(
@@ -218,4 +220,17 @@ export function formatFields(
   return fields
     .map(([key, value]) => `${paint(key.padEnd(width), 'heading', layout)}  ${value}\n`)
     .join('');
+}
+
+/** Fields whose values are wrapped to the width; of plain text only, since a colour would count. */
+export function wrapFields(
+  fields: readonly (readonly [key: string, value: string])[],
+  layout: Layout,
+): (readonly [key: string, value: string])[] {
+  const keys = Math.max(...fields.map(([key]) => key.length)) + GAP.length;
+  return fields.flatMap(([key, value]) =>
+    wrap(value, Math.max(MIN_VALUE_WIDTH, layout.width - keys)).map(
+      (line, index) => [index === 0 ? key : '', line] as const,
+    ),
+  );
 }

@@ -100,6 +100,7 @@ export class TestAgent {
       ovs: {
         database: `unix:${ovs.databaseSocket}`,
         rundir: ovs.rundir,
+        control: join(ovs.rundir, 'vswitchd.ctl'),
         bridge: 'br-int',
         datapathType: 'netdev',
       },

@@ -8,6 +8,7 @@ import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { ConfigError, errorMessage } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
+import { QueryError } from './query.ts';
 
 /** An answer: JSON for an object, text as it is. */
 export interface DebugAnswer {
@@ -101,6 +102,10 @@ export class DebugServer {
         send(response, await route(url.searchParams));
       }
     } catch (error) {
+      if (error instanceof QueryError) {
+        send(response, { status: 400, body: { error: error.message } });
+        return;
+      }
       this.#logger.warn({ err: error, url: request.url }, 'debug request failed');
       send(response, { status: 503, body: { error: errorMessage(error) } });
     }

@@ -3,42 +3,14 @@
  */
 import { formatIp } from '../../base/address.ts';
 import { VERSION } from '../../base/version.ts';
-import type { OpenFlowConnection } from '../../openflow/client.ts';
 import { formatInstructions, formatMatch } from '../../openflow/format.ts';
-import type { AgentConfig } from '../config.ts';
 import { dropReasonOf } from '../flow/drop-reason.ts';
-import type { DesiredState } from '../flow/desired.ts';
 import { flowKey } from '../../openflow/flow.ts';
-import type { AgentMetrics } from '../metrics.ts';
-import type { OvsBridge } from '../overlay/ovs-bridge.ts';
-import type { LastSync } from '../reconcile/reconciler.ts';
-import type { RuleState, RuleStatus } from '../reconcile/rule-status.ts';
 import { visitOwnFlows } from '../reconcile/switch-dump.ts';
-import type { BuiltSnapshot } from '../snapshot.ts';
 import { sourcePlace } from '../sources/choice.ts';
-import type { RememberedSource } from '../sources/remembered.ts';
-import type { SourceProblem } from '../sources/source.ts';
-import type { CounterReader } from './counters.ts';
+import type { AgentView } from './agent-view.ts';
 import type { DebugAnswer, DebugRoute } from './debug-server.ts';
-
-/** What the views read. */
-export interface AgentView {
-  readonly config: AgentConfig;
-  readonly startedAt: Date;
-  readonly notReady: readonly string[];
-  readonly desired: DesiredState;
-  readonly source: RememberedSource;
-  readonly bridge: OvsBridge;
-  readonly session: { readonly current: OpenFlowConnection | undefined };
-  readonly reconciler: { readonly lastSync: LastSync | undefined };
-  readonly counters: CounterReader;
-  readonly flowRestore: { readonly problems: readonly SourceProblem[] };
-  readonly metrics: AgentMetrics;
-  readonly built: BuiltSnapshot | undefined;
-  flowCounts(): { readonly desired: number; readonly installed: number; readonly foreign: number };
-  ruleCounts(): Readonly<Record<RuleState, number>>;
-  ruleStatuses(): readonly RuleStatus[];
-}
+import { traceAnswer } from './trace.ts';
 
 const UNAVAILABLE = 503;
 const BAD_REQUEST = 400;
@@ -51,6 +23,7 @@ export function debugRoutes(agent: AgentView): Map<string, DebugRoute> {
     ['/status', () => ({ body: statusOf(agent) })],
     ['/rules', async () => ({ body: await rulesOf(agent) })],
     ['/flows', (query) => flowsAnswer(agent, query)],
+    ['/trace', (query) => traceAnswer(agent, query)],
     [
       '/metrics',
       async () => ({

@@ -1,0 +1,33 @@
+/**
+ * The agent as the answers of the debug socket see it: what there is to read, and nothing of how it came about.
+ */
+import type { OpenFlowConnection } from '../../openflow/client.ts';
+import type { AgentConfig } from '../config.ts';
+import type { DesiredState } from '../flow/desired.ts';
+import type { AgentMetrics } from '../metrics.ts';
+import type { OvsBridge } from '../overlay/ovs-bridge.ts';
+import type { LastSync } from '../reconcile/reconciler.ts';
+import type { RuleState, RuleStatus } from '../reconcile/rule-status.ts';
+import type { BuiltSnapshot } from '../snapshot.ts';
+import type { RememberedSource } from '../sources/remembered.ts';
+import type { SourceProblem } from '../sources/source.ts';
+import type { CounterReader } from './counters.ts';
+
+/** What the views read. */
+export interface AgentView {
+  readonly config: AgentConfig;
+  readonly startedAt: Date;
+  readonly notReady: readonly string[];
+  readonly desired: DesiredState;
+  readonly source: RememberedSource;
+  readonly bridge: OvsBridge;
+  readonly session: { readonly current: OpenFlowConnection | undefined };
+  readonly reconciler: { readonly lastSync: LastSync | undefined };
+  readonly counters: CounterReader;
+  readonly flowRestore: { readonly problems: readonly SourceProblem[] };
+  readonly metrics: AgentMetrics;
+  readonly built: BuiltSnapshot | undefined;
+  flowCounts(): { readonly desired: number; readonly installed: number; readonly foreign: number };
+  ruleCounts(): Readonly<Record<RuleState, number>>;
+  ruleStatuses(): readonly RuleStatus[];
+}
