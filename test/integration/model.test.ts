@@ -1,7 +1,9 @@
 // The compiled flows on a real switch against an executable model that shares no code with the compiler.
+import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
 import { DesiredState } from '../../src/agent/flow/desired.ts';
+import type { DpuRule } from '../../src/api/dpu-rule.ts';
 import { CompiledSwitch, flowOf, type TracedOutcome } from '../support/compiled-switch.ts';
 import {
   evaluate,
@@ -10,9 +12,17 @@ import {
   type Packet,
   type World,
 } from '../support/evaluator.ts';
-import { packetArbitrary, snapshotOfWorld, worldArbitrary } from '../support/world.ts';
+import {
+  hostileRules,
+  judged,
+  packetArbitrary,
+  snapshotOfWorld,
+  worldArbitrary,
+} from '../support/world.ts';
 
-const WORLDS = process.env['TEST_LONG'] === undefined ? 200 : 10_000;
+const LONG = process.env['TEST_LONG'] !== undefined;
+const WORLDS = LONG ? 10_000 : 200;
+const HOSTILE_SETS = LONG ? 2000 : 200;
 const PACKETS = 50;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 2 ** 31);
 
@@ -92,3 +102,62 @@ t.test(
     t.ok(seen.byRule > seen.packets / 6, 'many are decided by a rule');
   },
 );
+
+t.test(
+  `no rules of one tenant change what the switch does with packets of another (seed ${SEED})`,
+  { timeout: HOSTILE_SETS * 2000 },
+  async (t) => {
+    const real = await CompiledSwitch.create(t);
+    if (real === undefined) return;
+    const [victim, packetCount] = [1001, 12];
+    const seen = { sets: 0, accepted: 0, refused: 0, packets: 0, forwarded: 0 };
+    const draw = fc.tuple(worldArbitrary, hostileRules).chain(([drawn, hostile]) => {
+      const world = { ...drawn, rules: drawn.rules.filter(({ vni }) => vni === victim) };
+      const others = world.endpoints.filter(({ vni }) => vni === victim);
+      const packets = fc.array(packetArbitrary({ ...world, endpoints: others }), {
+        minLength: packetCount,
+        maxLength: packetCount,
+      });
+      return fc.tuple(fc.constant(world), fc.constant(hostile), packets);
+    });
+    const property = fc.asyncProperty(
+      draw,
+      async ([world, hostile, packets]: [World, DpuRule[], Packet[]]) => {
+        const desired = new DesiredState();
+        desired.update(snapshotOfWorld(world));
+        await real.install(desired);
+        const before: TracedOutcome[] = [];
+        const ofVictim = packets.filter(({ from }) => isVictim(world, victim, from));
+        for (const packet of ofVictim) before.push(await real.trace(packet));
+
+        const inputs = judged(world, hostile);
+        desired.update(snapshotOfWorld(world, inputs));
+        await real.install(desired);
+        for (const [index, packet] of ofVictim.entries()) {
+          const { text: was, ...want } = before[index] ?? { text: '' };
+          const { text, ...got } = await real.trace(packet);
+          if (isDeepStrictEqual(want, got)) continue;
+          throw new Error(`${flowOf(packet)}\n${JSON.stringify(hostile)}\n${was}\n${text}`);
+        }
+        const verdicts = inputs.flatMap((input) => input.verdicts);
+        seen.sets++;
+        seen.accepted += verdicts.filter(({ vni }) => vni !== undefined).length;
+        seen.refused += verdicts.filter(({ vni }) => vni === undefined).length;
+        seen.packets += before.length;
+        seen.forwarded += before.filter(({ outputs }) => outputs.length > 0).length;
+      },
+    );
+    const run = { numRuns: HOSTILE_SETS, seed: SEED };
+    const { failed, errorInstance } = await fc.check(property, run);
+    t.notOk(failed, String(errorInstance));
+    t.comment(JSON.stringify(seen));
+    t.ok(seen.accepted > HOSTILE_SETS && seen.refused > HOSTILE_SETS, 'many rules of either kind');
+    t.ok(seen.forwarded > seen.packets / 5, 'many packets arrive');
+  },
+);
+
+/** Whether a packet comes in where the victim's packets do. */
+function isVictim(world: World, victim: number, from: Packet['from']): boolean {
+  if ('vni' in from) return from.vni === victim;
+  return world.endpoints.some(({ port, vni }) => port === from.port && vni === victim);
+}

@@ -3,9 +3,11 @@
  * same world as the compiler is given it.
  */
 import fc from 'fast-check';
-import type { Snapshot } from '../../src/agent/flow/model.ts';
+import type { DpuRule } from '../../src/api/dpu-rule.ts';
+import type { RuleInput, Snapshot } from '../../src/agent/flow/model.ts';
 import { parseObject } from '../../src/api/object.ts';
-import { allowedIn, ip4, local, network, ofport, prefix, remote, rule } from './model.ts';
+import { checkOwnership, collectNetworks } from '../../src/agent/rules/ownership.ts';
+import { allowedIn, ip4, local, network, ofport, prefix, remote, rule, vni } from './model.ts';
 import type { ModelEndpoint, ModelNetwork, Packet, World } from './evaluator.ts';
 
 /** Ports of the bridge that worlds use; 19 is never an endpoint. */
@@ -15,6 +17,7 @@ export const TUNNEL_PORT = 65000;
 const VTEP = '192.168.1.11';
 const PEERS = ['192.168.1.12', '192.168.1.13'];
 const VNIS = [1000, 1001];
+const HOSTILE_NAMESPACE = 'tenant-a';
 const SUBNETS = ['10.1.0.0/24', 'fd00::/64'];
 
 /** Endpoints by number: both VNIs use the same addresses. */
@@ -160,7 +163,13 @@ const networks = fc.tuple(
 /** Each endpoint is here (every port has one VNI), behind a peer, or absent. */
 const endpoints = fc
   .tuple(
-    fc.array(fc.constantFrom(...VNIS), { minLength: 4, maxLength: 4 }),
+    // Both networks have a port here.
+    fc.tuple(
+      fc.constant(1000),
+      fc.constant(1001),
+      fc.constantFrom(...VNIS),
+      fc.constantFrom(...VNIS),
+    ),
     fc.array(fc.constantFrom(0, 1, 2), { minLength: 6, maxLength: 6 }),
   )
   .map(([vnis, places]) => [
@@ -259,8 +268,40 @@ export function packetArbitrary(world: World): fc.Arbitrary<Packet> {
     });
 }
 
-/** The same world as the compiler is given it. */
-export function snapshotOfWorld(world: World): Snapshot {
+/** Rules that a tenant may write to harm another: of the namespace of VNI 1000, naming either VNI. */
+export const hostileRules: fc.Arbitrary<DpuRule[]> = fc
+  .array(fc.tuple(object, fc.constantFrom('constructor', 'tostring', 'a', 'b', 'c')), {
+    minLength: 1,
+    maxLength: 6,
+    size: 'max',
+  })
+  .map((drawn) =>
+    drawn.map(([{ spec }, name], index) => rule(`${name}-${index}`, spec, HOSTILE_NAMESPACE)),
+  );
+
+/** A world with rules as the agent judges them: by the namespaces of its networks. */
+export function judged(world: World, objects: readonly DpuRule[]): RuleInput[] {
+  const { networks: index } = collectNetworks(
+    world.networks.map(({ vni: net, subnets, ...rest }) => ({
+      ...rest,
+      vni: vni(net),
+      subnets: subnets.map(prefix),
+      namespaces: [net === VNIS[0] ? HOSTILE_NAMESPACE : 'tenant-b'],
+    })),
+    [],
+    [],
+  );
+  const customerVnis = [{ first: vni(1000), last: vni(1999) }];
+  // The strongest tiers too: they are no licence to reach into another network.
+  const tiers = { platform: [HOSTILE_NAMESPACE], admin: [HOSTILE_NAMESPACE] };
+  return objects.map((each) => ({
+    object: each,
+    verdicts: checkOwnership(each, index, { customerVnis, tiers }),
+  }));
+}
+
+/** The same world as the compiler is given it, with `more` rules. */
+export function snapshotOfWorld(world: World, more: readonly RuleInput[] = []): Snapshot {
   return {
     tunnel: { ofport: ofport(TUNNEL_PORT), ip: ip4(world.vtep) },
     peers: world.peers.map(ip4),
@@ -273,6 +314,6 @@ export function snapshotOfWorld(world: World): Snapshot {
     remotes: world.endpoints.flatMap(({ vni: net, mac, ips, vtep }) =>
       vtep === undefined ? [] : [remote(net, mac, vtep, ...ips)],
     ),
-    rules: world.rules.map(({ object: each, vni: net }) => allowedIn(each, net)),
+    rules: [...world.rules.map(({ object: each, vni: net }) => allowedIn(each, net)), ...more],
   };
 }
