@@ -85,6 +85,7 @@ export function snapshotOf(rules: readonly RuleInput[]): Snapshot {
     ],
     locals: [],
     remotes: [],
+    legs: [],
     rules,
   };
 }

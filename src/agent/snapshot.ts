@@ -5,6 +5,7 @@
 import { formatMac, formatPrefix, type IpPrefix } from '../base/address.ts';
 import type { AgentConfig } from './config.ts';
 import type { LocalEndpoint, Network, RemoteEndpoint, Snapshot, Tunnel } from './flow/model.ts';
+import { withLegs } from './rules/redirect-legs.ts';
 import { attachments, type PortFacts } from './overlay/attachments.ts';
 import type { NetworkView } from './rules/ownership.ts';
 import { buildRuleSet, type RuleSet } from './rules/rule-set.ts';
@@ -63,7 +64,8 @@ export function makeSnapshot(inputs: SnapshotInputs, previous?: RuleSet): BuiltS
       networks,
       locals: attached.endpoints,
       remotes,
-      rules: [...ruleSet.rules.values()].map(({ rule, verdicts }) => ({ object: rule, verdicts })),
+      legs: attached.legs,
+      rules: [...ruleSet.rules.values()].map((owned) => withLegs(owned, attached.legs)),
     },
     problems,
     ruleSet,

@@ -51,7 +51,7 @@ t.test(
       ],
       ['a VNI in words', port('p', { ...GOOD, 'dpu-vni': '1e3' }), /dpu-vni is "1e3"/],
       ['a VNI of no network', port('p', { ...GOOD, 'dpu-vni': '1500' }), /VNI 1500 is no network/],
-      ['no MAC', port('p', { 'dpu-vni': '1000' }), /attached-mac is missing/],
+      ['no MAC', port('p', { 'dpu-vni': '1000', 'dpu-ips': '' }), /attached-mac is missing/],
       ['a MAC that is none', port('p', { ...GOOD, 'attached-mac': 'x' }), /attached-mac is "x"/],
       ['a multicast MAC', port('p', { ...GOOD, 'attached-mac': '01:00:5e:00:00:01' }), /multicast/],
       [
@@ -68,6 +68,24 @@ t.test(
     }
   },
 );
+
+t.test('a port with a VNI and no address is the leg of a device', async (t) => {
+  const ids = { 'dpu-vni': '1000' };
+  const { endpoints, legs, problems } = attachments(
+    [port('fw1', ids, 7), port('fw0', ids, 6), port('closed', ids, 'closed')],
+    [],
+    VNIS,
+  );
+  t.strictSame(endpoints, []);
+  t.strictSame(legs, [
+    { port: 'fw0', ofport: 6, vni: 1000 },
+    { port: 'fw1', ofport: 7, vni: 1000 },
+  ]);
+  t.match(problems, [{ port: 'closed', message: /has no ofport/ }]);
+  const wrong = attachments([port('fw0', { 'dpu-vni': '1500' })], [], VNIS);
+  t.strictSame(wrong.legs, []);
+  t.match(wrong.problems, [{ message: /VNI 1500 is no network/ }]);
+});
 
 t.test(
   'a MAC or an address has one port in a VNI, the first by name, and another VNI is another matter',

@@ -311,6 +311,7 @@ export function snapshotOfWorld(world: World, more: readonly RuleInput[] = []): 
     locals: world.endpoints.flatMap(({ vni: net, mac, ips, port }) =>
       port === undefined ? [] : [local(`p${port}`, port, net, mac, ...ips)],
     ),
+    legs: [],
     remotes: world.endpoints.flatMap(({ vni: net, mac, ips, vtep }) =>
       vtep === undefined ? [] : [remote(net, mac, vtep, ...ips)],
     ),

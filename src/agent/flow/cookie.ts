@@ -29,6 +29,7 @@ export const COOKIE_CATEGORY = {
   endpoint: 5n,
   rule: 6n,
   shared: 7n,
+  device: 8n,
 } as const;
 
 /** Name of a category. */

@@ -17,6 +17,8 @@ export const DROP_REASONS = {
   SpoofedSource: 'the source MAC or IP address is not that of the port',
   RemoteSpoof:
     'came through the tunnel with the MAC of a local endpoint, or of one behind another peer',
+  UnknownReturned: 'a device returned a frame whose source MAC is no known endpoint',
+  DeviceFrame: 'a device sent something that is no untagged IP packet',
   UnknownEtherType: 'neither IPv4, IPv6 nor ARP',
   UnknownClass: 'lost its source class: a fault of the pipeline',
   NotLocal: 'came through the tunnel for a MAC that is not here: never sent back to the tunnel',
@@ -24,6 +26,10 @@ export const DROP_REASONS = {
   UnicastInMulticast:
     'a unicast IP destination inside a multicast frame, which would slip past policy',
   Fragment: 'a later fragment that no allow rule covers, in a network that denies by default',
+  RedirectDown: 'a leg of the device that a rule redirects to is missing or down',
+  RedirectMulticast:
+    'a multicast copy that a rule redirects where it arrives, which would multiply it',
+  OwnFlood: 'a flooded packet that came back from a device, at the port that it began at',
   NoVerdict: 'no rule and no default action decided: a fault of the pipeline',
   NoOutput: 'reached the output without a port: a fault of the pipeline',
   RuleDeny: 'denied by a rule',

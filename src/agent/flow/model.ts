@@ -27,6 +27,14 @@ export interface LocalEndpoint {
   readonly ips: readonly IpPrefix[];
 }
 
+/** A port on this DPU behind which a device stands that packets are redirected to. */
+export interface DeviceLeg {
+  /** Name of the OVS interface. */
+  readonly port: string;
+  readonly ofport: OfPort;
+  readonly vni: Vni;
+}
+
 /** An endpoint that stands behind another VTEP. */
 export interface RemoteEndpoint {
   readonly vni: Vni;
@@ -43,11 +51,21 @@ export interface Tunnel {
   readonly ip: number;
 }
 
+/** The legs of the device that a redirect names, as they are on this DPU. */
+export interface RedirectLegs {
+  /** Where packets go in. */
+  readonly near: OfPort;
+  /** Where they come back, and replies go in; equal to `near` for a device with one leg. */
+  readonly far: OfPort;
+}
+
 /** What ownership says about one entry of a rule: the VNI that it acts in, or why it may not. */
 export interface EntryVerdict {
   readonly vni?: Vni | undefined;
   readonly reason?: string | undefined;
   readonly message?: string | undefined;
+  /** For action redirect: the legs, or why they are not there. */
+  readonly legs?: RedirectLegs | string | undefined;
 }
 
 /** A rule with what was decided about its entries, in the order of `object.spec.rules`. */
@@ -65,5 +83,6 @@ export interface Snapshot {
   readonly networks: readonly Network[];
   readonly locals: readonly LocalEndpoint[];
   readonly remotes: readonly RemoteEndpoint[];
+  readonly legs: readonly DeviceLeg[];
   readonly rules: readonly RuleInput[];
 }

@@ -6,22 +6,34 @@
  *          +----------------+------------------------+
  *          |       0        |          VNI           |   set once, never rewritten
  *          +----------------+------------------------+
- * reg0      31        9   8    7         4 3         0
- *          +-----------+------+-----------+-----------+
- *          |     0     | skip | dst class | src class |
- *          +-----------+------+-----------+-----------+
+ * reg0      31     14 13       12..10   9          8      7         4 3         0
+ *          +---------+--------+--------+----------+------+-----------+-----------+
+ *          |    0    | remote |   0    | redirect | skip | dst class | src class |
+ *          +---------+--------+--------+----------+------+-----------+-----------+
  * reg1 output ofport    reg2 rule that decided at egress    reg3 rule that decided at ingress
  * reg0[10..11] and reg4 belong to rules on trial (dry-run.ts)
+ * reg5      31                  16 15                   0
+ *          +----------------------+----------------------+
+ *          | leg that must be up  | leg to go out by     |   of a redirected packet: ofports
+ *          +----------------------+----------------------+
  * ```
  */
 import type { Vni } from '../../base/brand.ts';
 import type { Action } from '../../openflow/action.ts';
 import type { MatchField } from '../../openflow/match.ts';
 
-/** Where a packet comes from, in reg0[0..3]. */
-export const SOURCE_CLASS = { tunnel: 1, local: 2 } as const;
+/** Where a packet comes from, in reg0[0..3]; `returned`: from the device that a redirect had sent it to. */
+export const SOURCE_CLASS = { tunnel: 1, local: 2, returned: 3 } as const;
 /** Where a packet goes to, in reg0[4..7]. */
 export const DESTINATION_CLASS = { tunnel: 1, local: 2 } as const;
+
+/** Single bits of reg0. */
+export const FLAG = {
+  /** On its way to a device. */
+  redirected: 1 << 9,
+  /** Returned by a device to which it had come through the tunnel. */
+  fromTunnel: 1 << 13,
+} as const;
 
 const SOURCE_MASK = 0xf;
 const DESTINATION_SHIFT = 4;
@@ -40,6 +52,34 @@ export function setVni(vni: Vni): Action {
 /** Matches where the packet came from. */
 export function matchSource(source: keyof typeof SOURCE_CLASS): MatchField {
   return { field: 'reg0', value: SOURCE_CLASS[source], mask: SOURCE_MASK };
+}
+
+/**
+ * Matches what began on this DPU, also after its way through a device. The classes are chosen so that one mask does it:
+ * bit 1 is set for local and returned alike, and bit 13 tells a returned packet that came through the tunnel.
+ */
+export function matchOutbound(): MatchField {
+  return { field: 'reg0', value: SOURCE_CLASS.local, mask: SOURCE_CLASS.local | FLAG.fromTunnel };
+}
+
+/** Matches what a device has returned, by where it began. */
+export function matchReturned(origin: 'local' | 'remote'): MatchField {
+  const flag = origin === 'remote' ? FLAG.fromTunnel : 0;
+  return {
+    field: 'reg0',
+    value: SOURCE_CLASS.returned | flag,
+    mask: SOURCE_MASK | FLAG.fromTunnel,
+  };
+}
+
+/** Matches one bit of reg0. */
+export function matchFlag(flag: keyof typeof FLAG): MatchField {
+  return { field: 'reg0', value: FLAG[flag], mask: FLAG[flag] };
+}
+
+/** Sets or clears one bit of reg0. */
+export function setFlag(flag: keyof typeof FLAG, on = true): Action {
+  return { type: 'setField', field: 'reg0', value: on ? FLAG[flag] : 0, mask: FLAG[flag] };
 }
 
 /** Notes where the packet came from. */
@@ -64,3 +104,37 @@ export function setOutputPort(ofport: number): Action {
 
 /** Register that names the deciding rule, by direction. */
 export const VERDICT_REGISTER = { egress: 'reg2', ingress: 'reg3' } as const;
+
+const LEG_SHIFT = 16;
+
+/** The legs of a redirected packet, in reg5. */
+export interface LegRegister {
+  /** The leg that must be up beside the one that the packet goes out by; 0: none. */
+  readonly toCheck: number;
+  /** The leg that the packet goes out by; 0: it is not there, or down. */
+  readonly out: number;
+}
+
+function legValue({ toCheck, out }: LegRegister): number {
+  return toCheck * 2 ** LEG_SHIFT + out;
+}
+
+/** Chooses the legs. reg1 is left alone: the packet may have to go on without the device. */
+export function setLegs(legs: LegRegister): Action {
+  return { type: 'setField', field: 'reg5', value: legValue(legs) };
+}
+
+/** Matches the legs. */
+export function matchLegs(legs: LegRegister): MatchField {
+  return { field: 'reg5', value: legValue(legs) };
+}
+
+/** Matches the leg that is still to be checked. */
+export function matchLegToCheck(ofport: number): MatchField {
+  return { field: 'reg5', value: legValue({ toCheck: ofport, out: 0 }), mask: 0xffff0000 };
+}
+
+/** The leg has been checked. */
+export function clearLegToCheck(): Action {
+  return { type: 'setField', field: 'reg5', value: 0, mask: 0xffff0000 };
+}

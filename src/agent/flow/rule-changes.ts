@@ -2,6 +2,7 @@
  * Which rules of a snapshot differ from those of the one before. Nearly always few do, and nearly always in one place: what
  * is equal at both ends is passed over without a look at names.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { DpuRule } from '../../api/dpu-rule.ts';
 import type { EntryVerdict, RuleInput } from './model.ts';
 
@@ -64,7 +65,8 @@ function sameVerdicts(a: readonly EntryVerdict[], b: readonly EntryVerdict[]): b
       return (
         verdict.vni === other?.vni &&
         verdict.reason === other?.reason &&
-        verdict.message === other?.message
+        verdict.message === other?.message &&
+        isDeepStrictEqual(verdict.legs, other?.legs)
       );
     })
   );

@@ -9,6 +9,7 @@ import type { Match, MatchField } from '../../openflow/match.ts';
 import { makeCookie } from './cookie.ts';
 import { dryRunForms, type FlowForm } from './dry-run.ts';
 import type { EntryVerdict } from './model.ts';
+import { planRedirect } from './redirect.ts';
 import { conjunctionPays, makeClauses, type Clause } from './conjunction.ts';
 import type { PipelineTable } from './pipeline.ts';
 import { matchVni, VERDICT_REGISTER } from './registers.ts';
@@ -39,6 +40,8 @@ export interface CompiledEntry {
   readonly refusal?: Refusal;
   /** The action, where the rule is on trial: its flows count and decide nothing. */
   readonly dryRun?: RuleEntry['action'];
+  /** Set when it is accepted, but something that it needs is not there. Its flows say what happens until then. */
+  readonly pending?: Refusal | undefined;
   /** Flows that are this entry's alone. */
   readonly flows: readonly EncodedFlow[];
   /** Clauses of its conjunctions, whose flows others may share. */
@@ -48,6 +51,7 @@ export interface CompiledEntry {
 interface EntryFlows {
   readonly flows: EncodedFlow[];
   readonly clauses: Clause[];
+  readonly pending?: Refusal | undefined;
 }
 
 /** Order of actions at equal priority: what is more cautious wins. */
@@ -76,6 +80,7 @@ export function compileRule(
       ...{ namespace, name, rule: entry.name, key, cookie: makeCookie('rule', id) },
       ...(object.spec.enforcement === 'DryRun' ? { dryRun: entry.action } : {}),
     };
+    // Replies to a redirect stand in the other chain: there its own id is free.
     const replyId = entry.reverse ? idOf(replyName(key)) : id;
     const result = compileEntry(object, entry, verdicts[index] ?? {}, id, replyId);
     return 'reason' in result
@@ -100,8 +105,9 @@ function compileEntry(
   if (unsupported !== undefined) {
     return { reason: 'Unsupported', message: `${unsupported} is not available in this release` };
   }
-  if (entry.action === 'pass' && object.spec.tier === TIERS.at(-1)) {
-    const message = 'action: pass needs a next tier, and baseline is the last one';
+  const needsNext = entry.action === 'pass' || entry.action === 'redirect';
+  if (needsNext && object.spec.tier === TIERS.at(-1)) {
+    const message = `action: ${entry.action} needs a next tier, and baseline is the last one`;
     return { reason: 'Invalid', message };
   }
   const families = ruleDimensions(entry.match);
@@ -112,19 +118,41 @@ function compileEntry(
     const message = 'match: no packet can match, since its parts contradict each other';
     return { reason: 'Invalid', message };
   }
-  const replies = entry.reverse ? replyDimensions(entry.match) : [];
-  const forward = chainsOf(entry.direction);
+  const isRedirect = entry.action === 'redirect' && object.spec.enforcement === 'Enforce';
+  const replies = entry.reverse || isRedirect ? replyDimensions(entry.match) : [];
+  const forward = chainsOf(entry);
   // A reply passes an endpoint the other way round than what it answers.
   const backward = replies.length === 0 ? [] : oppositeOf(forward);
-  const all: EntryFlows = { flows: [], clauses: [] };
+  const missing = isRedirect && typeof verdict.legs === 'string' ? verdict.legs : undefined;
+  const all: EntryFlows = {
+    flows: [],
+    clauses: [],
+    pending: missing === undefined ? undefined : { reason: 'PortNotFound', message: missing },
+  };
+  const network = matchVni(verdict.vni);
   const ranked = {
     object,
     entry,
-    network: matchVni(verdict.vni),
+    network,
     cookie: makeCookie('rule', id),
     verdictId: registerId(id),
   };
   try {
+    if (isRedirect) {
+      const { legs } = verdict;
+      const plan = planRedirect({
+        ...ranked,
+        tier: TIERS.indexOf(object.spec.tier),
+        legs: typeof legs === 'string' ? undefined : legs,
+        hasReplies: replies.length > 0,
+      });
+      for (const { isReply, chain, cookie, ...form } of plan.steps) {
+        const place = { ...ranked, chain, cookie, form, conjId: ranked.verdictId };
+        for (const family of isReply ? replies : families) addFamily(all, place, family);
+      }
+      all.flows.push(...plan.flows);
+      return { ...all, flows: unique(all.flows) };
+    }
     for (const chain of forward) {
       const place = { ...ranked, chain, conjId: ranked.verdictId };
       for (const family of families) addFamily(all, place, family);
@@ -143,7 +171,7 @@ function compileEntry(
     if (!(error instanceof OpenFlowError)) throw error;
     return { reason: 'Invalid', message: `${error.code}: ${error.message}` };
   }
-  return { flows: unique(all.flows), clauses: all.clauses };
+  return { ...all, flows: unique(all.flows) };
 }
 
 /** One entry in one direction. */
@@ -152,6 +180,8 @@ interface RankedEntry {
   readonly object: DpuRule;
   readonly entry: RuleEntry;
   readonly network: MatchField;
+  /** The one form of its flows, where the action alone does not say it. */
+  readonly form?: FlowForm;
   readonly cookie: bigint;
   /** What goes into the verdict register: 32 bits. */
   readonly verdictId: number;
@@ -199,10 +229,10 @@ function addForm(
   }
 }
 
-/** The choices of ports; for an allow those of later fragments too: the first one is judged by its port. */
+/** The choices of ports; for what lets a packet go on, those of later fragments too: the first one is judged by its port. */
 function transportsOf({ transports }: RuleDimensions, action: RuleEntry['action']): Match[] {
   const matches = transports.map(({ match }) => match);
-  if (action !== 'allow') return matches;
+  if (action !== 'allow' && action !== 'redirect') return matches;
   const fragments = new Map<string, Match>();
   for (const { fragmentMatch } of transports) {
     if (fragmentMatch !== undefined) {
@@ -220,7 +250,7 @@ function unique(flows: readonly EncodedFlow[]): EncodedFlow[] {
 /** The first field of a rule that this release accepts but does not act on; undefined when there is none. */
 function unsupportedField(object: DpuRule, entry: RuleEntry): string | undefined {
   if (Object.keys(object.spec.nodeSelector ?? {}).length > 0) return 'nodeSelector';
-  if (entry.action === 'redirect' || entry.action === 'reject') return `action: ${entry.action}`;
+  if (entry.action === 'reject') return `action: ${entry.action}`;
   if (entry.log !== undefined && entry.log.mode !== 'none') return 'log';
   if (entry.rateLimit !== undefined) return 'rateLimit';
   if (entry.mirror !== undefined) return 'mirror';
@@ -228,14 +258,14 @@ function unsupportedField(object: DpuRule, entry: RuleEntry): string | undefined
   return undefined;
 }
 
-function chainsOf(direction: RuleEntry['direction']): readonly TierChain[] {
+function chainsOf({ direction, action }: RuleEntry): readonly TierChain[] {
   switch (direction) {
     case 'Egress':
       return [EGRESS_CHAIN];
     case 'Ingress':
       return [INGRESS_CHAIN];
     case 'Both':
-      return TIER_CHAINS;
+      return action === 'redirect' ? [EGRESS_CHAIN] : TIER_CHAINS;
   }
 }
 
@@ -246,7 +276,8 @@ function oppositeOf(chains: readonly TierChain[]): readonly TierChain[] {
 
 /** In which forms the entry's flows stand in the tier's table: one when it is in force. */
 function formsOf(rank: RankedEntry, table: PipelineTable): readonly FlowForm[] {
-  const { chain, object, entry, verdictId } = rank;
+  const { chain, object, entry, verdictId, form } = rank;
+  if (form !== undefined) return [form];
   const next = chain.tiers[TIERS.indexOf(object.spec.tier) + 1] ?? chain.verdict;
   return object.spec.enforcement === 'DryRun'
     ? dryRunForms(entry.action, { table, next, verdictId })

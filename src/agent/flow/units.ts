@@ -9,7 +9,15 @@ import { hashName, makeCookie, type CookieCategory } from './cookie.ts';
 import { shadowVerdict } from './dry-run.ts';
 import { FlowList } from './flow-list.ts';
 import type { LocalEndpoint, Network, Snapshot } from './model.ts';
+import { TABLE } from './pipeline.ts';
 import { defaultActionName, registerId } from './rule-id.ts';
+import {
+  deviceBase,
+  deviceLeg,
+  legGroups,
+  returnedLocal,
+  returnedRemote,
+} from './tables/devices.ts';
 import { classifyBase, classifyLocal, classifyNetwork, classifyPeer } from './tables/classify.ts';
 import { floodBase, floodGroups, floodNetwork } from './tables/flood.ts';
 import { forwardBase, forwardLocal, forwardNetwork, forwardRemote } from './tables/forward.ts';
@@ -46,6 +54,7 @@ export function pipelineUnits(snapshot: Snapshot, idOf: (name: string) => bigint
       shadowVerdict(list);
       forwardBase(list);
       floodBase(list);
+      deviceBase(list);
       outputBase(list, tunnel);
     }),
   ];
@@ -60,20 +69,30 @@ export function pipelineUnits(snapshot: Snapshot, idOf: (name: string) => bigint
     const locals = localsByVni.get(network.vni) ?? [];
     units.push(networkUnit(snapshot, network, locals, tunnelText, idOf));
   }
+  const deviceVnis = new Set(snapshot.legs.map(({ vni }) => vni));
+  for (const leg of snapshot.legs) {
+    const name = `leg/${leg.vni}/${leg.port}`;
+    const base = unit(name, `${leg.ofport} ${tunnelText}`, 'device', (list) =>
+      deviceLeg(list, leg),
+    );
+    units.push({ ...base, compile: () => ({ ...base.compile(), groups: legGroups(leg, tunnel) }) });
+  }
   const sharedPorts = Map.groupBy(snapshot.locals, (endpoint) => endpoint.ofport);
   for (const endpoint of snapshot.locals) {
     const shared = (sharedPorts.get(endpoint.ofport)?.length ?? 0) > 1;
-    units.push(localUnit(endpoint, shared));
+    units.push(localUnit(endpoint, shared, deviceVnis.has(endpoint.vni)));
   }
   if (tunnel !== undefined) {
     for (const endpoint of snapshot.remotes) {
       const name = `remote/${endpoint.vni}/${formatMac(endpoint.mac)}`;
-      const signature = `${tunnelText} ${endpoint.vtep} ${endpoint.ips.map(formatPrefix).join()}`;
+      const hasDevice = deviceVnis.has(endpoint.vni);
+      const signature = `${tunnelText} ${endpoint.vtep} ${hasDevice} ${endpoint.ips.map(formatPrefix).join()}`;
       units.push(
         unit(name, signature, 'endpoint', (list) => {
           guardRemote(list, endpoint);
           neighbourEndpoint(list, endpoint);
           forwardRemote(list, tunnel, endpoint);
+          if (hasDevice) returnedRemote(list, endpoint, TABLE.entry);
         }),
       );
     }
@@ -119,15 +138,16 @@ function networkUnit(
   };
 }
 
-function localUnit(endpoint: LocalEndpoint, shared: boolean): Unit {
+function localUnit(endpoint: LocalEndpoint, shared: boolean, hasDevice: boolean): Unit {
   const name = `local/${endpoint.vni}/${formatMac(endpoint.mac)}/${endpoint.port}`;
-  const signature = `${endpoint.ofport} ${shared} ${endpoint.ips.map(formatPrefix).join()}`;
+  const signature = `${endpoint.ofport} ${shared} ${hasDevice} ${endpoint.ips.map(formatPrefix).join()}`;
   return unit(name, signature, 'endpoint', (list) => {
     classifyLocal(list, endpoint);
     guardLocal(list, endpoint);
     neighbourEndpoint(list, endpoint);
     forwardLocal(list, endpoint);
     if (shared) outputSharedPort(list, endpoint);
+    if (hasDevice) returnedLocal(list, endpoint, TABLE.entry);
   });
 }
 

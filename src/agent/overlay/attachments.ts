@@ -12,7 +12,7 @@ import {
   type IpPrefix,
 } from '../../base/address.ts';
 import { asVni, type OfPort, type Vni } from '../../base/brand.ts';
-import type { LocalEndpoint } from '../flow/model.ts';
+import type { DeviceLeg, LocalEndpoint } from '../flow/model.ts';
 
 /** What is read of a port. */
 export interface PortFacts {
@@ -40,12 +40,15 @@ export interface AttachmentProblem {
 /** Endpoints, in the order of port names, and what is wrong with the others. */
 export interface Attachments {
   readonly endpoints: readonly LocalEndpoint[];
+  /** Ports that devices stand behind, in the order of port names. */
+  readonly legs: readonly DeviceLeg[];
   readonly problems: readonly AttachmentProblem[];
 }
 
 /** Keys of the contract (docs/attachment.md). */
 export const EXTERNAL_IDS = { mac: 'attached-mac', vni: 'dpu-vni', ips: 'dpu-ips' } as const;
 const ADDRESSES_MAX = 64;
+const NO_OFPORT = 'has no ofport: Open vSwitch has not opened the interface';
 
 /** Reads the endpoints of a bridge. `knownVnis` are the VNIs of the networks that are configured here. */
 export function attachments(
@@ -54,12 +57,20 @@ export function attachments(
   knownVnis: ReadonlySet<number>,
 ): Attachments {
   const endpoints: LocalEndpoint[] = [];
+  const legs: DeviceLeg[] = [];
   const problems: AttachmentProblem[] = [];
   const byName = Map.groupBy(configured, (port) => port.name);
   const owners = new Map<string, string>();
   const sorted = [...ports].sort((a, b) => (a.name < b.name ? -1 : 1));
   for (const port of sorted) {
-    const wanted = byName.get(port.name) ?? readExternalIds(port);
+    const configuredHere = byName.get(port.name);
+    if (configuredHere === undefined && isLeg(port)) {
+      const leg = readLeg(port, knownVnis);
+      if (typeof leg === 'string') problems.push({ port: port.name, message: leg });
+      else legs.push(leg);
+      continue;
+    }
+    const wanted = configuredHere ?? readExternalIds(port);
     if (typeof wanted === 'string') {
       problems.push({ port: port.name, message: wanted });
       continue;
@@ -76,10 +87,7 @@ export function attachments(
       const owner = owners.get(`${vni}/${mac}`);
       const taken = ips.find((ip) => owners.has(`${vni}/${formatPrefix(ip)}`));
       if (!knownVnis.has(vni)) {
-        problems.push({
-          port: port.name,
-          message: `VNI ${vni} is no network that is configured here`,
-        });
+        problems.push({ port: port.name, message: unknownVni(vni) });
       } else if (owner !== undefined) {
         problems.push({
           port: port.name,
@@ -94,10 +102,7 @@ export function attachments(
         for (const ip of ips) owners.set(`${vni}/${formatPrefix(ip)}`, port.name);
         endpoints.push({ port: port.name, ofport: port.ofport, vni, mac, ips });
       } else {
-        problems.push({
-          port: port.name,
-          message: 'has no ofport: Open vSwitch has not opened the interface',
-        });
+        problems.push({ port: port.name, message: NO_OFPORT });
       }
     }
   }
@@ -106,17 +111,42 @@ export function attachments(
     if (!present.has(name))
       problems.push({ port: name, message: 'is configured, but not on the bridge' });
   }
-  return { endpoints, problems };
+  return { endpoints, legs, problems };
+}
+
+/** True for a port that has a VNI but no addresses: a device stands behind it. */
+function isLeg({ externalIds }: PortFacts): boolean {
+  return (
+    externalIds.has(EXTERNAL_IDS.vni) &&
+    !externalIds.has(EXTERNAL_IDS.mac) &&
+    !externalIds.has(EXTERNAL_IDS.ips)
+  );
+}
+
+function readLeg(port: PortFacts, knownVnis: ReadonlySet<number>): DeviceLeg | string {
+  const vni = readVni(port);
+  if (typeof vni === 'string') return vni;
+  if (!knownVnis.has(vni)) return unknownVni(vni);
+  if (port.ofport === undefined) return NO_OFPORT;
+  return { port: port.name, ofport: port.ofport, vni };
+}
+
+function readVni(port: PortFacts): Vni | string {
+  const text = port.externalIds.get(EXTERNAL_IDS.vni);
+  const vni = text !== undefined && /^\d{1,8}$/.test(text) ? asVni(Number(text)) : undefined;
+  return vni ?? `external_ids:${EXTERNAL_IDS.vni} is ${show(text)}, not 1..16777215`;
+}
+
+function unknownVni(vni: Vni): string {
+  return `VNI ${vni} is no network that is configured here`;
 }
 
 /** The endpoint that the ids describe; none when the port carries no id of ours; a text when they are wrong. */
 function readExternalIds(port: PortFacts): Omit<ConfiguredPort, 'name'>[] | string {
-  const vniText = port.externalIds.get(EXTERNAL_IDS.vni);
   const macText = port.externalIds.get(EXTERNAL_IDS.mac);
-  if (vniText === undefined) return [];
-  const vni = /^\d{1,8}$/.test(vniText) ? asVni(Number(vniText)) : undefined;
-  if (vni === undefined)
-    return `external_ids:${EXTERNAL_IDS.vni} is ${show(vniText)}, not 1..16777215`;
+  if (!port.externalIds.has(EXTERNAL_IDS.vni)) return [];
+  const vni = readVni(port);
+  if (typeof vni === 'string') return vni;
   const mac = macText === undefined ? undefined : parseMac(macText);
   if (mac === undefined)
     return `external_ids:${EXTERNAL_IDS.mac} is ${show(macText)}, not a MAC address`;

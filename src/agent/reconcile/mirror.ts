@@ -5,7 +5,7 @@
 import type { EncodedFlow } from '../../openflow/flow.ts';
 import { isOwnCookie } from '../flow/cookie.ts';
 import type { ActualState, Change } from '../flow/diff.ts';
-import { isOwnGroup } from '../flow/tables/flood.ts';
+import { isOwnGroup } from '../flow/group-id.ts';
 
 /** Keys of foreign flows that are remembered, so that none is counted twice; about 100 bytes each. */
 const FOREIGN_KEYS_MAX = 100_000;

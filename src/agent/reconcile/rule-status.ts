@@ -104,6 +104,9 @@ export function ruleStatus(entry: CompiledEntry, context: RuleStatusContext): Ru
       installed,
     );
   }
+  if (entry.pending !== undefined) {
+    return row(true, false, entry.pending.reason, entry.pending.message, installed);
+  }
   if (context.staleSince !== undefined) {
     return row(true, true, 'Stale', `from the last good state of ${context.staleSince}`, installed);
   }

@@ -22,6 +22,8 @@ export type RuleSetConfig = Pick<AgentConfig, 'customer' | 'tiers' | 'networks'>
 export interface OwnedRule {
   readonly rule: DpuRule;
   readonly verdicts: readonly OwnershipVerdict[];
+  /** True when an entry redirects: what it compiles to depends on the ports of the bridge too. */
+  readonly redirects: boolean;
 }
 
 /** Everything that is to be compiled. */
@@ -58,7 +60,11 @@ export function buildRuleSet(
     const owned =
       known?.rule === rule
         ? known
-        : { rule, verdicts: checkOwnership(rule, networks, { customerVnis, tiers: config.tiers }) };
+        : {
+            rule,
+            verdicts: checkOwnership(rule, networks, { customerVnis, tiers: config.tiers }),
+            redirects: rule.spec.rules.some(({ action }) => action === 'redirect'),
+          };
     rules.set(key, owned);
   }
   return { config, networks, networkProblems: collected.problems, rules };

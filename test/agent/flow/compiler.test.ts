@@ -6,7 +6,8 @@ import type { RuleInput, Snapshot } from '../../../src/agent/flow/model.ts';
 import { maskedPorts } from '../../../src/agent/flow/port-range.ts';
 import { rankOf } from '../../../src/agent/flow/rule-flows.ts';
 import { RuleIds } from '../../../src/agent/flow/rule-id.ts';
-import { floodGroupId, isOwnGroup } from '../../../src/agent/flow/tables/flood.ts';
+import { isOwnGroup } from '../../../src/agent/flow/group-id.ts';
+import { floodGroupId } from '../../../src/agent/flow/tables/flood.ts';
 import { formatFlow, formatInstructions, formatMatch } from '../../../src/openflow/format.ts';
 import { instructionsOf, matchOf } from '../../../src/openflow/flow.ts';
 import { allowedIn, labSnapshot, local, network, rule, vni } from '../../support/model.ts';
@@ -276,7 +277,6 @@ void t.test('what this release cannot do is refused by name and programs nothing
     want: RegExp,
   ][] = [
     [{}, { action: 'reject', match: {} }, /action: reject/],
-    [{}, { action: 'redirect', redirectPort: 'fw0', match: {} }, /action: redirect/],
     [{}, { action: 'deny', log: { mode: 'drop' }, match: {} }, /log/],
     [{}, { action: 'allow', rateLimit: { pps: 1 }, match: {} }, /rateLimit/],
     [{}, { action: 'allow', mirror: { port: 'mon0' }, match: {} }, /mirror/],
@@ -479,7 +479,7 @@ void t.test('no flow says NORMAL, and a packet from the tunnel is never sent to 
     [],
   );
   for (const text of flows.filter((line) => line.includes('->tun_dst')))
-    t.match(text, /reg0=0x2\/0xf/);
+    t.match(text, /reg0=0x2\/0x2002/, 'class local, or returned and begun here');
 });
 
 void t.test(

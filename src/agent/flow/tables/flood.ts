@@ -8,17 +8,22 @@ import { encodeGroup, type Bucket, type EncodedGroup } from '../../../openflow/g
 import { ETH_TYPE, ethType, type FlowList } from '../flow-list.ts';
 import type { LocalEndpoint, Network, Tunnel } from '../model.ts';
 import { TABLE } from '../pipeline.ts';
-import { matchSource, matchVni, setDestination, setOutputPort } from '../registers.ts';
+import {
+  matchOutbound,
+  matchReturned,
+  matchSource,
+  matchVni,
+  setDestination,
+  setOutputPort,
+} from '../registers.ts';
+import { FLOOD_GROUP_TAG, GROUP_TAG_UNIT } from '../group-id.ts';
 
-const OWN_GROUP_TAG = 0x5a;
-const GROUP_TAG_UNIT = 2 ** 25;
 const IPV4_MULTICAST = { value: 0xe0000000, mask: 0xf0000000 };
 const IPV4_BROADCAST = 0xffffffff;
 const IPV6_MULTICAST = { value: 0xffn << 120n, mask: 0xffn << 120n };
 
 /**
- * Group numbers follow from the VNI: they need no memory and survive a restart. Groups have no cookie, so a tag says which
- * are ours.
+ * Group numbers follow from the VNI: they need no memory and survive a restart. The tag is that of `group-id.ts`.
  *
  * ```
  *  31      25 24                      1  0
@@ -28,12 +33,7 @@ const IPV6_MULTICAST = { value: 0xffn << 120n, mask: 0xffn << 120n };
  * ```
  */
 export function floodGroupId(vni: Vni, source: 'local' | 'tunnel'): number {
-  return OWN_GROUP_TAG * GROUP_TAG_UNIT + vni * 2 + (source === 'tunnel' ? 1 : 0);
-}
-
-/** True when a group with this id is ours. */
-export function isOwnGroup(groupId: number): boolean {
-  return Math.floor(groupId / GROUP_TAG_UNIT) === OWN_GROUP_TAG;
+  return FLOOD_GROUP_TAG * GROUP_TAG_UNIT + vni * 2 + (source === 'tunnel' ? 1 : 0);
 }
 
 /** What holds for every network: a unicast IP destination in a multicast frame is dropped. */
@@ -62,11 +62,16 @@ export function floodNetwork(list: FlowList, network: Network): void {
       TABLE.flood,
     );
   }
-  for (const source of ['local', 'tunnel'] as const) {
+  const sources = [
+    [matchOutbound(), 'local'],
+    [matchSource('tunnel'), 'tunnel'],
+    [matchReturned('remote'), 'tunnel'],
+  ] as const;
+  for (const [from, source] of sources) {
     list.add(
       TABLE.flood,
       100,
-      [matchVni(network.vni), matchSource(source)],
+      [matchVni(network.vni), from],
       [{ type: 'group', groupId: floodGroupId(network.vni, source) }],
     );
   }

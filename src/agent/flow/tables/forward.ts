@@ -5,7 +5,14 @@
 import type { FlowList } from '../flow-list.ts';
 import type { LocalEndpoint, Network, RemoteEndpoint, Tunnel } from '../model.ts';
 import { TABLE } from '../pipeline.ts';
-import { matchSource, matchVni, setDestination, setOutputPort } from '../registers.ts';
+import {
+  matchOutbound,
+  matchReturned,
+  matchSource,
+  matchVni,
+  setDestination,
+  setOutputPort,
+} from '../registers.ts';
 
 const GROUP_BIT = 0x010000000000n;
 
@@ -18,6 +25,7 @@ export function forwardBase(list: FlowList): void {
     TABLE.floodGuard,
   );
   list.drop(TABLE.forward, 40, [matchSource('tunnel')], 'NotLocal');
+  list.drop(TABLE.forward, 40, [matchReturned('remote')], 'NotLocal');
   list.goto(TABLE.forward, 0, [], TABLE.unknownUnicast);
   list.drop(TABLE.unknownUnicast, 0, [], 'UnknownUnicast');
 }
@@ -38,7 +46,7 @@ export function forwardRemote(list: FlowList, tunnel: Tunnel, endpoint: RemoteEn
   list.add(
     TABLE.forward,
     90,
-    [matchVni(endpoint.vni), matchSource('local'), { field: 'ethDst', value: endpoint.mac }],
+    [matchVni(endpoint.vni), matchOutbound(), { field: 'ethDst', value: endpoint.mac }],
     [
       { type: 'setField', field: 'tunIpv4Dst', value: endpoint.vtep },
       setOutputPort(tunnel.ofport),

@@ -6,7 +6,7 @@ import type { IpPrefix } from '../../../base/address.ts';
 import type { Vni } from '../../../base/brand.ts';
 import { ETH_TYPE, ethType, icmpv6, ND_TYPES, type FlowList } from '../flow-list.ts';
 import { TABLE } from '../pipeline.ts';
-import { matchSource, matchVni } from '../registers.ts';
+import { matchReturned, matchSource, matchVni } from '../registers.ts';
 
 const ARP_REQUEST = 1;
 const ICMPV6_NEIGHBOUR_SOLICITATION = 135;
@@ -21,6 +21,9 @@ export function neighbourBase(list: FlowList): void {
   list.goto(TABLE.entry, 10, [matchSource('local')], TABLE.egressPlatform);
   // It was filtered where it left its endpoint.
   list.goto(TABLE.entry, 10, [matchSource('tunnel')], TABLE.forward);
+  // From a device: it goes on where it had left the chain, by where it began.
+  list.goto(TABLE.entry, 10, [matchReturned('local')], TABLE.egressPlatform);
+  list.goto(TABLE.entry, 10, [matchReturned('remote')], TABLE.forward);
   list.drop(TABLE.entry, 0, [], 'UnknownClass');
 }
 
