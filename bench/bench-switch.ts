@@ -103,5 +103,5 @@ export class BenchSwitch {
 
 /** The messages of changes, in order. */
 export function messagesOf(changes: readonly Change[]): Uint8Array[] {
-  return changes.map((change) => change.message);
+  return changes.map(({ message }) => ('message' in message ? message.message : message));
 }

@@ -35,8 +35,8 @@ function timesAt(rules: readonly RuleInput[], rounds: number): Row[] {
   const flows = flowsOf(desired);
   const specs = flows.map(specOf);
   const parts = statsParts(flows);
-  const mirror = mirrorOf(parts);
-  const keys = flows.filter((_, index) => index % 100 === 0).map(({ key }) => key);
+  const mirror = mirrorOf(parts, desired);
+  const keys = flows.filter((_, index) => index % 100 === 0);
   let seen = 0;
   const each = (subject: string, items: number, work: () => void): Row => ({
     subject,
@@ -51,7 +51,11 @@ function timesAt(rules: readonly RuleInput[], rounds: number): Row[] {
       for (const part of parts)
         decodeFlowStats(part, (stats) => (seen += stats.packets + stats.priority));
     }),
-    each('decode into a mirror, per flow', flows.length, () => (seen += mirrorOf(parts).flowCount)),
+    each(
+      'decode into a mirror, per flow',
+      flows.length,
+      () => (seen += mirrorOf(parts, desired).flowCount),
+    ),
     each('full diff, nothing differs, per flow', flows.length, () => {
       seen += diff(desired, mirror, fullScope(desired, mirror)).length;
     }),

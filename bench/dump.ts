@@ -32,7 +32,7 @@ async function compare(
       name: AGENT,
       run: () =>
         timeOf(async () => {
-          const { flowCount: count } = await dumpMirror(connection);
+          const { flowCount: count } = await dumpMirror(connection, desired);
           if (count !== desired.flowCount) throw new Error(`${count} flows were read`);
         }),
     },

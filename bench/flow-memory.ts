@@ -29,7 +29,7 @@ function memoryAt(flowCount: number): Row[] {
   const rules = grow('parsed rules', () => makeRules(flowCount));
   const desired = grow('desired flows', () => desiredOf(snapshotOf(rules)));
   const parts = statsParts(flowsOf(desired));
-  grow('mirror of the switch', () => mirrorOf(parts));
+  grow('mirror of the switch', () => mirrorOf(parts, desired));
   if (held.length !== rows.length) throw new Error('something was not kept');
   const total = rows.reduce((sum, { samples }) => sum + median(samples), 0);
   return [...rows, { subject: 'all together', unit: 'bytes', samples: [total] }];

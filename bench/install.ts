@@ -49,7 +49,7 @@ export async function checkInstalled(
   desired: DesiredState,
   subject: string,
 ): Promise<void> {
-  const mirror = await dumpMirror(connection);
+  const mirror = await dumpMirror(connection, desired);
   const changes = diff(desired, mirror, fullScope(desired, mirror));
   if (changes.length > 0) {
     throw new Error(`after ${subject} ${changes.length} flows or groups are not as desired`);

@@ -4,8 +4,8 @@
 import { Buffer } from 'node:buffer';
 import { Mirror } from '../src/agent/reconcile/mirror.ts';
 import type { DesiredState } from '../src/agent/flow/desired.ts';
-import { encodedFlowFromDump, type EncodedFlow } from '../src/openflow/flow.ts';
-import { decodeFlowStats, type FlowStats } from '../src/openflow/flow-stats.ts';
+import { lendDumpedFlow, type EncodedFlow } from '../src/openflow/flow.ts';
+import { decodeFlowStats } from '../src/openflow/flow-stats.ts';
 
 /** The flows of a table. */
 export function flowsOf(desired: DesiredState): EncodedFlow[] {
@@ -38,16 +38,14 @@ export function statsParts(flows: readonly EncodedFlow[]): Buffer[] {
   return [...parts, Buffer.concat(part)];
 }
 
-function fromStats(stats: FlowStats): EncodedFlow {
-  const { tableId, priority, cookie, match, instructions } = stats;
-  return encodedFlowFromDump(tableId, priority, cookie, match, instructions);
-}
-
-/** A mirror as a dump would make it: nothing in it is shared with what is desired. */
-export function mirrorOf(parts: readonly Buffer[]): Mirror {
+/** A mirror as a dump makes it: of what is as `desired`, it keeps no second copy. */
+export function mirrorOf(parts: readonly Buffer[], desired: DesiredState): Mirror {
   const mirror = new Mirror();
   for (const part of parts) {
-    decodeFlowStats(part, (stats) => mirror.putFlow(fromStats(stats)));
+    decodeFlowStats(part, (stats) => {
+      const flow = lendDumpedFlow(stats);
+      mirror.putFlow(flow, desired.flow(flow));
+    });
   }
   return mirror;
 }

@@ -16,6 +16,7 @@ import {
   encodeBundle,
   encodeBundleControl,
   type BundleId,
+  type BundleMessage,
 } from './bundle.ts';
 import { OpenFlowError } from './errors.ts';
 import { OFPBCT, OFPT } from './ofp13.ts';
@@ -63,7 +64,7 @@ export class BundleCommit {
    * @throws ConnectionError when the connection goes (`details.outcomeUnknown` tells whether COMMIT was under way);
    * OpenFlowError when the bundle fails as a whole.
    */
-  async run(messages: readonly Uint8Array[], onCommitted?: () => void): Promise<BundleOutcome> {
+  async run(messages: readonly BundleMessage[], onCommitted?: () => void): Promise<BundleOutcome> {
     const tooLong = messages.findIndex((message) => message.length > BUNDLE_MESSAGE_MAX);
     if (tooLong >= 0) {
       return { committed: false, refused: [{ index: tooLong, error: tooLongError() }] };
@@ -92,7 +93,7 @@ export class BundleCommit {
   }
 
   /** The first phase. The switch has judged every message when the reply to CLOSE is here. */
-  async #fill(messages: readonly Uint8Array[], openXid: number): Promise<void> {
+  async #fill(messages: readonly BundleMessage[], openXid: number): Promise<void> {
     const replies = Promise.allSettled([
       this.#expect(openXid, OFPBCT.OPEN_REQUEST),
       this.#expect(openXid + messages.length + 1, OFPBCT.CLOSE_REQUEST),

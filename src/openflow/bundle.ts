@@ -12,6 +12,7 @@
  * ```
  */
 import { Buffer } from 'node:buffer';
+import { EncodedFlow } from './encoded-flow.ts';
 import { writeHeader, XID_OFFSET } from './header.ts';
 import { OFP_MESSAGE_MAX, OFPBCT, OFPBF, OFPT, ONF_ET, ONF_VENDOR_ID } from './ofp13.ts';
 
@@ -34,6 +35,9 @@ export interface BundleOptions {
    */
   readonly onCommitted?: () => void;
 }
+
+/** What a bundle carries: a whole message, or a flow to add, whose message is put together where it is sent. */
+export type BundleMessage = Uint8Array | EncodedFlow;
 
 /** The flags of a bundle; they must be equal in all its messages. */
 export function bundleFlags({ atomic = true, ordered = true }: BundleOptions): number {
@@ -88,7 +92,7 @@ export function bundleControlType(message: Buffer): number | undefined {
  */
 export function* encodeBundle(
   bundle: BundleId,
-  messages: readonly Uint8Array[],
+  messages: readonly BundleMessage[],
   firstXid: number,
 ): Generator<Buffer, void, void> {
   const chunkMax = CHUNK_BYTES + OFP_MESSAGE_MAX;
@@ -103,7 +107,8 @@ export function* encodeBundle(
     const length = BUNDLE_HEADER_SIZE + message.length;
     writeBundleHeader(chunk, used, bundle, { length, xid, expType: ONF_ET.BUNDLE_ADD_MESSAGE });
     chunk.writeUInt32BE(bundle.flags, used + 20);
-    chunk.set(message, used + BUNDLE_HEADER_SIZE);
+    if (message instanceof EncodedFlow) message.writeMessage(chunk, used + BUNDLE_HEADER_SIZE);
+    else chunk.set(message, used + BUNDLE_HEADER_SIZE);
     chunk.writeUInt32BE(xid, used + BUNDLE_HEADER_SIZE + XID_OFFSET);
     used += length;
     if (used >= CHUNK_BYTES) {

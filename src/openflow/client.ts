@@ -13,7 +13,7 @@ import {
   type BaseError,
 } from '../base/error.ts';
 import { BundleCommit, type BundleOutcome } from './bundle-commit.ts';
-import { bundleFlags, type BundleOptions } from './bundle.ts';
+import { bundleFlags, type BundleMessage, type BundleOptions } from './bundle.ts';
 import { decodeError, typeName } from './error-msg.ts';
 import { OpenFlowError } from './errors.ts';
 import {
@@ -264,7 +264,7 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
    * OpenFlowError when the bundle fails as a whole.
    */
   commitBundle(
-    messages: readonly Uint8Array[],
+    messages: readonly BundleMessage[],
     options: BundleOptions = {},
   ): Promise<BundleOutcome> {
     if (messages.length === 0) return Promise.resolve({ committed: true });

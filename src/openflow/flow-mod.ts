@@ -1,10 +1,11 @@
 /**
  * OFPT_FLOW_MOD beside ADD: the strict delete of a flow, and the decoder of any flow_mod (OpenFlow 1.3.5 section 7.3.4.1).
- * The layout and the encoder of ADD are in `flow.ts`.
+ * The layout is in `flow.ts`, the encoder of ADD in
+ * `encoded-flow.ts`.
  */
 import { Buffer } from 'node:buffer';
 import { DecodeError } from '../base/error.ts';
-import { MATCH_HEADER_SIZE, MATCH_OFFSET, instructionsOffset, padded } from './flow.ts';
+import { MATCH_HEADER_SIZE, MATCH_OFFSET, instructionsOffset, padded } from './encoded-flow.ts';
 import type { EncodedFlow } from './flow.ts';
 import { bufferOver } from './match.ts';
 import { OFPFC, OFPMT_OXM, OFPT } from './ofp13.ts';
@@ -38,10 +39,8 @@ export interface FlowMod {
  */
 export function encodeFlowDelete(flow: EncodedFlow): Uint8Array {
   const size = instructionsOffset(flow.matchLength);
-  const message = Buffer.from(flow.message.subarray(0, size));
-  message.writeUInt16BE(size, 2);
-  message.fill(0, 8, 16); // cookie: with a mask of 0 it is not looked at
-  message[25] = OFPFC.DELETE_STRICT;
+  const message = Buffer.allocUnsafe(size);
+  flow.writeHead(message, 0, size, OFPFC.DELETE_STRICT);
   return message;
 }
 

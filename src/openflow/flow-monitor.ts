@@ -20,7 +20,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { DecodeError } from '../base/error.ts';
-import { MATCH_HEADER_SIZE, padded } from './flow.ts';
+import { MATCH_HEADER_SIZE, padded } from './encoded-flow.ts';
 import { bufferOver } from './match.ts';
 import {
   OFP_HEADER_SIZE,

@@ -12,7 +12,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { DecodeError } from '../base/error.ts';
-import { MATCH_HEADER_SIZE, MATCH_OFFSET, instructionsOffset, padded } from './flow.ts';
+import { MATCH_HEADER_SIZE, MATCH_OFFSET, instructionsOffset, padded } from './encoded-flow.ts';
 import { bufferOver } from './match.ts';
 import { OFPG, OFPMT_OXM, OFPP, OFPTT_ALL } from './ofp13.ts';
 

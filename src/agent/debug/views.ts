@@ -5,7 +5,7 @@ import { formatIp } from '../../base/address.ts';
 import { VERSION } from '../../base/version.ts';
 import { formatInstructions, formatMatch } from '../../openflow/format.ts';
 import { dropReasonOf } from '../flow/drop-reason.ts';
-import { flowKey } from '../../openflow/flow.ts';
+import { lendDumpedFlow } from '../../openflow/flow.ts';
 import { visitOwnFlows } from '../reconcile/switch-dump.ts';
 import { sourcePlace } from '../sources/choice.ts';
 import type { AgentView } from './agent-view.ts';
@@ -114,7 +114,7 @@ async function flowsAnswer(agent: AgentView, query: URLSearchParams): Promise<De
   await visitOwnFlows(
     connection,
     (stats) => {
-      const owner = agent.desired.flow(flowKey(stats.tableId, stats.priority, stats.match))?.owner;
+      const owner = agent.desired.ownerOf(lendDumpedFlow(stats));
       if (rule !== null && !isUnder(owner, `DPURule/${rule}`)) return;
       rows.push({
         table: stats.tableId,

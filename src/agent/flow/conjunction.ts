@@ -6,50 +6,45 @@
  * Clauses of different rules with one match at one priority are one flow with several conjunction() actions.
  */
 import { encodeFlow, type EncodedFlow } from '../../openflow/flow.ts';
-import type { Match } from '../../openflow/match.ts';
+import { decodeInstructions } from '../../openflow/instruction.ts';
+import { decodeMatch, type Match } from '../../openflow/match.ts';
 import type { Action } from '../../openflow/action.ts';
-import { hashName, makeCookie } from './cookie.ts';
+import { hashName, isSharedCookie, makeCookie } from './cookie.ts';
 
 /** The action of a clause. */
-export type ConjunctionAction = Extract<Action, { readonly type: 'conjunction' }>;
+type ConjunctionAction = Extract<Action, { readonly type: 'conjunction' }>;
 
 /** Where a clause stands. */
-export interface ClausePlace {
+interface ClausePlace {
   readonly tableId: number;
   readonly priority: number;
   readonly match: Match;
 }
 
-/** One clause of one rule. */
-export interface Clause {
-  readonly place: ClausePlace;
-  readonly action: ConjunctionAction;
-  /** The clause as a flow of its own, as long as nobody shares it. */
-  readonly flow: EncodedFlow;
-}
-
 /** The flow of all clauses that share a place. Its cookie follows from the place, so it does not depend on who shares it. */
-export function clauseFlow(place: ClausePlace, actions: readonly ConjunctionAction[]): EncodedFlow {
+function clauseFlow(place: ClausePlace, actions: readonly ConjunctionAction[]): EncodedFlow {
   const { tableId, priority, match } = place;
   const sorted = [...actions].sort((a, b) => a.id - b.id || a.clause - b.clause);
-  const bare = encodeFlow({
-    tableId,
-    priority,
-    cookie: 0n,
-    match,
-    instructions: { applyActions: sorted },
-  });
-  return encodeFlow({
-    tableId,
-    priority,
-    cookie: makeCookie('shared', hashName(bare.key)),
-    match,
-    instructions: { applyActions: sorted },
-  });
+  const spec = { tableId, priority, match, instructions: { applyActions: sorted } };
+  const bare = encodeFlow({ ...spec, cookie: 0n });
+  return encodeFlow({ ...spec, cookie: makeCookie('shared', hashName(bare.key)) });
+}
+
+/** What a clause does; undefined for a flow that is none. */
+export function clauseOf(flow: EncodedFlow): ConjunctionAction | undefined {
+  if (!isSharedCookie(flow.cookie)) return undefined;
+  const { applyActions } = decodeInstructions(flow.instructions);
+  return applyActions?.find((action) => action.type === 'conjunction');
+}
+
+/** The flow that stands for a clause and for others of its key. */
+export function shareClause(flow: EncodedFlow, actions: readonly ConjunctionAction[]): EncodedFlow {
+  const { tableId, priority } = flow;
+  return clauseFlow({ tableId, priority, match: decodeMatch(flow.match) }, actions);
 }
 
 /**
- * The clauses of a match that has `dimensions` beside what is `common`. A dimension of one choice is folded into the
+ * The clauses, as flows that nobody shares yet, of a match that has `dimensions` beside what is `common`. A dimension of one choice is folded into the
  * common part, so at least two with several choices are needed.
  */
 export function makeClauses(
@@ -57,14 +52,13 @@ export function makeClauses(
   id: number,
   common: Match,
   dimensions: readonly (readonly Match[])[],
-): Clause[] {
+): EncodedFlow[] {
   const wide = dimensions.filter((choices) => choices.length > 1);
   const folded = [...common, ...dimensions.filter((choices) => choices.length === 1).flat(2)];
   return wide.flatMap((choices, clause) =>
     choices.map((choice) => {
       const full = { ...place, match: [...folded, ...choice] };
-      const action: ConjunctionAction = { type: 'conjunction', id, clause, clauses: wide.length };
-      return { place: full, action, flow: clauseFlow(full, [action]) };
+      return clauseFlow(full, [{ type: 'conjunction', id, clause, clauses: wide.length }]);
     }),
   );
 }

@@ -63,7 +63,21 @@ export function hashName(name: string, salt = 0): bigint {
   return BigInt(`0x${digest.slice(0, OBJECT_HEX_DIGITS)}`);
 }
 
+/** As {@link isOwnCookie}, by the upper 32 bits of the cookie. */
+export function isOwnCookieHigh(cookieHigh: number): boolean {
+  return cookieHigh >>> 16 === Number(COOKIE_MAGIC);
+}
+
+function isOfCategory(cookie: bigint, category: CookieCategory): boolean {
+  return isOwnCookie(cookie) && ((cookie >> OBJECT_BITS) & 0xfn) === COOKIE_CATEGORY[category];
+}
+
 /** True when the flow with this cookie was made from an entry of a rule. */
 export function isRuleCookie(cookie: bigint): boolean {
-  return isOwnCookie(cookie) && ((cookie >> OBJECT_BITS) & 0xfn) === COOKIE_CATEGORY.rule;
+  return isOfCategory(cookie, 'rule');
+}
+
+/** True when the flow with this cookie is a clause of conjunctions, whoever has them. */
+export function isSharedCookie(cookie: bigint): boolean {
+  return isOfCategory(cookie, 'shared');
 }

@@ -8,9 +8,11 @@ import type { EncodedFlow } from '../../openflow/flow.ts';
 import type { EncodedGroup } from '../../openflow/group-mod.ts';
 import type { EntryVerdict, RuleInput, Snapshot } from './model.ts';
 import { objectName, ruleChanges, type RuleChanges } from './rule-changes.ts';
-import { clauseFlow, type Clause } from './conjunction.ts';
+import { clauseOf, shareClause } from './conjunction.ts';
+import { FlowIndex, NO_SLOT } from './flow-index.ts';
 import { compileRule, type CompiledEntry } from './rule-flows.ts';
 import { defaultActionName, replyName, RuleIds, ruleEntryName } from './rule-id.ts';
+import { allSteps, type Steps } from './steps.ts';
 import { pipelineUnits, type UnitOutput } from './units.ts';
 
 /** A flow with the unit that claims it. */
@@ -20,16 +22,16 @@ export interface DesiredFlow {
   readonly owner: string;
 }
 
+/** Owner of a flow that clauses of several entries share. */
+const SHARED_OWNER = 'shared';
+
 /** What a unit or an entry says about a key. */
-interface Claim extends DesiredFlow {
-  /** Set for a clause of a conjunction: all clauses of a key are in force together, in one flow. */
-  readonly clause?: Clause;
-}
+type Claim = DesiredFlow;
 
 /** What an update changed. The sets are the caller's. */
 export interface DesiredChange {
-  /** Keys of flows to compare with the switch. */
-  readonly dirtyFlows: Set<string>;
+  /** Flows to compare with the switch, by their keys: what they do may be out of date. */
+  readonly dirtyFlows: FlowIndex;
   /** Ids of groups to compare with the switch. */
   readonly dirtyGroups: Set<number>;
   /** Units that were compiled, for tests and metrics. */
@@ -54,20 +56,23 @@ export class DesiredState {
   #snapshotRules: readonly RuleInput[] = [];
   readonly #ids = new RuleIds();
   readonly #defaultNames = new Set<string>();
-  /** Key -> the claim that has it. */
-  readonly #claims = new Map<string, Claim>();
-  /** Key -> all its claims, the winner first, where there is more than one. */
-  readonly #contested = new Map<string, readonly Claim[]>();
-  /** Key -> the flow of clauses that several entries share. */
-  readonly #shared = new Map<string, DesiredFlow>();
+  /** The flow that stands at each claimed key. */
+  readonly #flows = new FlowIndex();
+  /** By slot: the owner, or all claims, the winner first, where there is more than one. */
+  readonly #claims: (string | readonly Claim[])[] = [];
   readonly #groups = new Map<number, EncodedGroup>();
-  #dirtyFlows = new Set<string>();
+  #dirtyFlows = new FlowIndex();
   #dirtyGroups = new Set<number>();
   #compiled = 0;
 
+  /** The flows that the switch should hold. Whoever walks over it with pauses sees each slot as it is at that time. */
+  get index(): Pick<FlowIndex, 'size' | 'slotCount' | 'at'> {
+    return this.#flows;
+  }
+
   /** Number of flows that the switch should hold. */
   get flowCount(): number {
-    return this.#claims.size;
+    return this.#flows.size;
   }
 
   /** Number of groups that the switch should hold. */
@@ -75,14 +80,23 @@ export class DesiredState {
     return this.#groups.size;
   }
 
-  /** The flow that stands at a key; undefined when none should. */
-  flow(key: string): DesiredFlow | undefined {
-    return this.#shared.get(key) ?? this.#claims.get(key);
+  /** The flow that should stand at the key of `flow`; undefined when none should. */
+  flow(flow: EncodedFlow): EncodedFlow | undefined {
+    return this.#flows.get(flow);
+  }
+
+  /** The unit or entry that has the key of `flow`; `shared` for a flow of several. */
+  ownerOf(flow: EncodedFlow): string | undefined {
+    const slot = this.#flows.slotOf(flow);
+    return slot === NO_SLOT ? undefined : this.#ownerAt(slot);
   }
 
   /** Every flow that should be in the switch, with its key. */
   *flows(): IterableIterator<readonly [string, DesiredFlow]> {
-    for (const [key, winner] of this.#claims) yield [key, this.#shared.get(key) ?? winner];
+    for (let slot = 0; slot < this.#flows.slotCount; slot++) {
+      const flow = this.#flows.at(slot);
+      if (flow !== undefined) yield [flow.key, { flow, owner: this.#ownerAt(slot) }];
+    }
   }
 
   /** The group with an id; undefined when none should be. */
@@ -103,22 +117,31 @@ export class DesiredState {
   /** The owner that keeps an entry from a flow that it also claims; undefined when all its flows are its own. */
   shadowedBy(entry: CompiledEntry): string | undefined {
     for (const flow of entry.flows) {
-      const winner = this.#claims.get(flow.key);
-      if (winner !== undefined && winner.owner !== entry.key) return winner.owner;
+      const slot = this.#flows.slotOf(flow);
+      const winner = slot === NO_SLOT ? undefined : this.#claimsAt(slot)[0]?.owner;
+      if (winner !== undefined && winner !== entry.key) return winner;
     }
     return undefined;
   }
 
   /** Brings the state to a snapshot. */
   update(snapshot: Snapshot): DesiredChange {
+    return allSteps(this.updateSteps(snapshot));
+  }
+
+  /**
+   * As {@link update}, with a pause after each unit and each rule. Until the last step the state is that of no snapshot:
+   * what is written to the switch has to wait for it, and nobody else may update meanwhile.
+   */
+  *updateSteps(snapshot: Snapshot): Steps<DesiredChange> {
     // New ones: the sets of the update before belong to whoever asked for it.
-    this.#dirtyFlows = new Set();
+    this.#dirtyFlows = new FlowIndex();
     this.#dirtyGroups = new Set();
     this.#compiled = 0;
     const changes = ruleChanges(this.#snapshotRules, snapshot.rules);
-    const displaced = this.#updateIds(snapshot, changes);
-    this.#updateUnits(snapshot);
-    this.#updateRules(changes, displaced);
+    const displaced = yield* this.#updateIds(snapshot, changes);
+    yield* this.#updateUnits(snapshot);
+    yield* this.#updateRules(changes, displaced);
     // Last: after a failure the next update sees the same differences again.
     this.#snapshotRules = snapshot.rules;
     return {
@@ -129,7 +152,7 @@ export class DesiredState {
   }
 
   /** Adds and forgets the names of rule entries and default actions. @returns names whose id moved: hash collisions only. */
-  #updateIds(snapshot: Snapshot, changes: RuleChanges): ReadonlySet<string> {
+  *#updateIds(snapshot: Snapshot, changes: RuleChanges): Steps<ReadonlySet<string>> {
     const displaced = new Set<string>();
     const note = (names: readonly string[]): void => names.forEach((name) => displaced.add(name));
     const defaults = new Set(
@@ -149,16 +172,18 @@ export class DesiredState {
       const old = known === undefined ? [] : entryNames(known.object);
       for (const name of old) if (!names.has(name)) note(this.#ids.delete(name));
       for (const name of names) note(this.#ids.add(name));
+      yield;
     }
     for (const key of changes.removed) {
       const known = this.#rules.get(key);
       if (known !== undefined)
         entryNames(known.object).forEach((name) => note(this.#ids.delete(name)));
+      yield;
     }
     return displaced;
   }
 
-  #updateUnits(snapshot: Snapshot): void {
+  *#updateUnits(snapshot: Snapshot): Steps<void> {
     const present = new Set<string>();
     for (const unit of pipelineUnits(snapshot, (name) => this.#ids.idOf(name))) {
       if (present.has(unit.name)) continue;
@@ -170,21 +195,27 @@ export class DesiredState {
       this.#replaceClaims(unit.name, known?.output.flows ?? [], output.flows);
       this.#replaceGroups(known?.output.groups ?? [], output.groups);
       this.#units.set(unit.name, { signature: unit.signature, output });
+      yield;
     }
     for (const [name, { output }] of this.#units) {
       if (present.has(name)) continue;
       this.#replaceClaims(name, output.flows, []);
       this.#replaceGroups(output.groups, []);
       this.#units.delete(name);
+      yield;
     }
   }
 
-  #updateRules(changes: RuleChanges, displaced: ReadonlySet<string>): void {
+  *#updateRules(changes: RuleChanges, displaced: ReadonlySet<string>): Steps<void> {
     for (const key of changes.removed) {
       this.#replaceEntries(this.#rules.get(key)?.entries ?? [], []);
       this.#rules.delete(key);
+      yield;
     }
-    for (const { object, verdicts } of changes.changed) this.#compileRule(object, verdicts);
+    for (const { object, verdicts } of changes.changed) {
+      this.#compileRule(object, verdicts);
+      yield;
+    }
     if (displaced.size === 0) return;
     for (const { object, verdicts } of [...this.#rules.values()]) {
       if (entryNames(object).some((name) => displaced.has(name)))
@@ -202,64 +233,73 @@ export class DesiredState {
 
   #replaceEntries(old: readonly CompiledEntry[], next: readonly CompiledEntry[]): void {
     for (const { key, flows, clauses } of old) {
-      for (const flow of flows) this.#unclaim(key, flow.key);
-      for (const { flow } of clauses) this.#unclaim(key, flow.key);
+      for (const flow of flows) this.#unclaim(key, flow);
+      for (const flow of clauses) this.#unclaim(key, flow);
     }
     for (const { key, flows, clauses } of next) {
-      for (const flow of flows) this.#claim({ flow, owner: key });
-      for (const clause of clauses) this.#claim({ flow: clause.flow, owner: key, clause });
+      for (const flow of flows) this.#claim(key, flow);
+      for (const flow of clauses) this.#claim(key, flow);
     }
   }
 
   #replaceClaims(owner: string, old: readonly EncodedFlow[], next: readonly EncodedFlow[]): void {
-    for (const flow of old) this.#unclaim(owner, flow.key);
-    for (const flow of next) this.#claim({ flow, owner });
+    for (const flow of old) this.#unclaim(owner, flow);
+    for (const flow of next) this.#claim(owner, flow);
   }
 
-  #unclaim(owner: string, key: string): void {
-    this.#dirtyFlows.add(key);
-    const contested = this.#contested.get(key);
-    if (contested !== undefined)
+  #unclaim(owner: string, flow: EncodedFlow): void {
+    this.#dirtyFlows.put(flow);
+    const slot = this.#flows.slotOf(flow);
+    if (slot === NO_SLOT) return;
+    const claims = this.#claims[slot];
+    if (claims === owner) this.#flows.delete(flow);
+    else if (typeof claims === 'object') {
       this.#settle(
-        key,
-        contested.filter((claim) => claim.owner !== owner),
+        flow,
+        claims.filter((claim) => claim.owner !== owner),
       );
-    else if (this.#claims.get(key)?.owner === owner) this.#claims.delete(key);
+    }
   }
 
-  #claim(claim: Claim): void {
-    const { key } = claim.flow;
-    this.#dirtyFlows.add(key);
-    const winner = this.#claims.get(key);
-    if (winner === undefined) {
-      this.#claims.set(key, claim);
+  #claim(owner: string, flow: EncodedFlow): void {
+    this.#dirtyFlows.put(flow);
+    const slot = this.#flows.slotOf(flow);
+    if (slot === NO_SLOT) {
+      this.#claims[this.#flows.put(flow)] = owner;
       return;
     }
-    const claims = this.#contested.get(key) ?? [winner];
+    const claims = this.#claimsAt(slot);
+    const claim = { flow, owner };
     // An entry may claim a key twice: for a clause of its own, and for one of its replies.
-    if (!claims.some((other) => isSameClaim(other, claim))) this.#settle(key, [...claims, claim]);
+    if (!claims.some((other) => isSameClaim(other, claim))) this.#settle(flow, [...claims, claim]);
+  }
+
+  #claimsAt(slot: number): readonly Claim[] {
+    const claims = this.#claims[slot] ?? [];
+    const flow = this.#flows.at(slot);
+    if (typeof claims !== 'string') return claims;
+    return flow === undefined ? [] : [{ flow, owner: claims }];
+  }
+
+  #ownerAt(slot: number): string {
+    const [first, ...others] = this.#claimsAt(slot);
+    if (others.length > 0 && this.#flows.at(slot) !== first?.flow) return SHARED_OWNER;
+    return first?.owner ?? '';
   }
 
   /** Gives a key to the first of its claims by name, and makes the flow that clauses share. */
-  #settle(key: string, claims: readonly Claim[]): void {
+  #settle(flow: EncodedFlow, claims: readonly Claim[]): void {
     const sorted = [...claims].sort((a, b) => (a.owner < b.owner ? -1 : 1));
-    const [winner] = sorted;
-    this.#shared.delete(key);
-    if (winner === undefined) this.#claims.delete(key);
-    else this.#claims.set(key, winner);
-    if (sorted.length < 2) {
-      this.#contested.delete(key);
-      return;
+    const [winner, ...others] = sorted;
+    if (winner === undefined) {
+      this.#flows.delete(flow);
+    } else if (others.length === 0) {
+      this.#claims[this.#flows.put(winner.flow)] = winner.owner;
+    } else {
+      const clauses = sorted.flatMap((claim) => clauseOf(claim.flow) ?? []);
+      const stands = clauses.length === 0 ? winner.flow : shareClause(flow, clauses);
+      this.#claims[this.#flows.put(stands)] = sorted;
     }
-    this.#contested.set(key, sorted);
-    const clauses = sorted.flatMap(({ clause }) => clause ?? []);
-    const [first] = clauses;
-    if (first === undefined) return;
-    const flow = clauseFlow(
-      first.place,
-      clauses.map(({ action }) => action),
-    );
-    this.#shared.set(key, { flow, owner: 'shared' });
   }
 
   #replaceGroups(old: readonly EncodedGroup[], next: readonly EncodedGroup[]): void {
@@ -275,8 +315,9 @@ export class DesiredState {
 }
 
 function isSameClaim(one: Claim, other: Claim): boolean {
-  const [a, b] = [one.clause?.action, other.clause?.action];
-  return one.owner === other.owner && a?.id === b?.id && a?.clause === b?.clause;
+  if (one.owner !== other.owner) return false;
+  const [a, b] = [clauseOf(one.flow), clauseOf(other.flow)];
+  return a?.id === b?.id && a?.clause === b?.clause;
 }
 
 /** Every name of an object that needs an id. */

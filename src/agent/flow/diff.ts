@@ -3,19 +3,27 @@
  * Only keys that are asked about are looked at. Flows of others never appear here: the mirror leaves them out.
  */
 import { encodeFlowDelete } from '../../openflow/flow-mod.ts';
-import { sameActions, type EncodedFlow } from '../../openflow/flow.ts';
+import type { BundleMessage } from '../../openflow/bundle.ts';
+import type { EncodedFlow } from '../../openflow/flow.ts';
 import {
   encodeGroupDelete,
   encodeGroupModify,
   type EncodedGroup,
 } from '../../openflow/group-mod.ts';
 import type { DesiredState } from './desired.ts';
+import type { FlowIndex } from './flow-index.ts';
+import { allSteps, type Steps } from './steps.ts';
+
+/** Keys that are compared between two pauses: some tens of microseconds. */
+export const KEYS_PER_STEP = 256;
+const TABLES = 255;
 
 /** The switch as far as it is ours. */
 export interface ActualState {
-  flow(key: string): EncodedFlow | undefined;
+  /** The flow that stands at the key of `flow`. */
+  flow(flow: EncodedFlow): EncodedFlow | undefined;
   group(id: number): { readonly buckets: Uint8Array } | undefined;
-  flowKeys(): Iterable<string>;
+  readonly index: Pick<FlowIndex, 'size' | 'slotCount' | 'at'>;
   groupIds(): Iterable<number>;
 }
 
@@ -23,13 +31,13 @@ export interface ActualState {
 export type Change =
   | {
       readonly kind: 'add';
-      readonly message: Uint8Array;
+      readonly message: BundleMessage;
       readonly flow: EncodedFlow;
       readonly owner: string;
     }
   | {
       readonly kind: 'modify';
-      readonly message: Uint8Array;
+      readonly message: BundleMessage;
       readonly flow: EncodedFlow;
       readonly owner: string;
     }
@@ -41,19 +49,18 @@ export type Change =
     }
   | { readonly kind: 'group_delete'; readonly message: Uint8Array; readonly groupId: number };
 
-/** The keys to compare. */
+/** What to compare. */
 export interface DiffScope {
-  readonly flows: Iterable<string>;
+  /** Flows by their keys; undefined for everything that either side holds. */
+  readonly flows: Iterable<EncodedFlow> | undefined;
   readonly groups: Iterable<number>;
 }
 
 /** Everything that either side holds. */
 export function fullScope(desired: DesiredState, actual: ActualState): DiffScope {
-  const flows = new Set(actual.flowKeys());
-  for (const [key] of desired.flows()) flows.add(key);
   const groups = new Set(actual.groupIds());
   for (const group of desired.groups()) groups.add(group.groupId);
-  return { flows, groups };
+  return { flows: undefined, groups };
 }
 
 /**
@@ -62,36 +69,72 @@ export function fullScope(desired: DesiredState, actual: ActualState): DiffScope
  * groups that nothing uses any more.
  */
 export function diff(desired: DesiredState, actual: ActualState, scope: DiffScope): Change[] {
-  const groups: Change[] = [];
-  const groupDeletes: Change[] = [];
-  for (const id of scope.groups) {
+  return allSteps(diffSteps(desired, actual, scope));
+}
+
+/** As {@link diff}, with a pause after some keys: meanwhile `actual` may change, `desired` must not. */
+export function* diffSteps(
+  desired: DesiredState,
+  actual: ActualState,
+  scope: DiffScope,
+): Steps<Change[]> {
+  const { changed, removed } = diffGroups(desired, actual, scope.groups);
+  const deletes: Change[] = [];
+  /** By table. */
+  const adds: Change[][] = Array.from({ length: TABLES }, () => []);
+  const compare = (want: EncodedFlow | undefined, have: EncodedFlow | undefined): void => {
+    if (want === undefined) {
+      if (have !== undefined)
+        deletes.push({ kind: 'delete', message: encodeFlowDelete(have), flow: have });
+    } else if (have === undefined || !want.sameActions(have)) {
+      const kind = have === undefined ? 'add' : 'modify';
+      const owner = desired.ownerOf(want) ?? '';
+      adds[want.tableId]?.push({ kind, message: want, flow: want, owner });
+    }
+  };
+  let compared = 0;
+  if (scope.flows === undefined) {
+    for (let slot = 0; slot < desired.index.slotCount; slot++) {
+      const want = desired.index.at(slot);
+      if (want !== undefined) compare(want, actual.flow(want));
+      if (++compared % KEYS_PER_STEP === 0) yield;
+    }
+    for (let slot = 0; slot < actual.index.slotCount; slot++) {
+      const have = actual.index.at(slot);
+      if (have !== undefined && desired.flow(have) === undefined) compare(undefined, have);
+      if (++compared % KEYS_PER_STEP === 0) yield;
+    }
+  } else {
+    for (const flow of scope.flows) {
+      compare(desired.flow(flow), actual.flow(flow));
+      if (++compared % KEYS_PER_STEP === 0) yield;
+    }
+  }
+  return [...changed, ...deletes, ...adds.reverse().flat(), ...removed];
+}
+
+/** Groups to make or change before flows use them, and groups to remove when no flow uses them any more. */
+function diffGroups(
+  desired: DesiredState,
+  actual: ActualState,
+  ids: Iterable<number>,
+): { readonly changed: Change[]; readonly removed: Change[] } {
+  const changed: Change[] = [];
+  const removed: Change[] = [];
+  for (const id of ids) {
     const want = desired.group(id);
     const have = actual.group(id);
     if (want === undefined) {
       if (have !== undefined) {
-        groupDeletes.push({ kind: 'group_delete', message: encodeGroupDelete(id), groupId: id });
+        removed.push({ kind: 'group_delete', message: encodeGroupDelete(id), groupId: id });
       }
     } else if (have === undefined) {
-      groups.push({ kind: 'group_add', message: want.message, group: want });
+      changed.push({ kind: 'group_add', message: want.message, group: want });
     } else if (!sameBytes(want.buckets, have.buckets)) {
-      groups.push({ kind: 'group_modify', message: encodeGroupModify(want), group: want });
+      changed.push({ kind: 'group_modify', message: encodeGroupModify(want), group: want });
     }
   }
-  const deletes: Change[] = [];
-  const adds: Extract<Change, { kind: 'add' | 'modify' }>[] = [];
-  for (const key of scope.flows) {
-    const want = desired.flow(key);
-    const have = actual.flow(key);
-    if (want === undefined) {
-      if (have !== undefined)
-        deletes.push({ kind: 'delete', message: encodeFlowDelete(have), flow: have });
-    } else if (have === undefined || !sameActions(want.flow, have)) {
-      const kind = have === undefined ? 'add' : 'modify';
-      adds.push({ kind, message: want.flow.message, flow: want.flow, owner: want.owner });
-    }
-  }
-  adds.sort((a, b) => b.flow.tableId - a.flow.tableId);
-  return [...groups, ...deletes, ...adds, ...groupDeletes];
+  return { changed, removed };
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -10,7 +10,7 @@ import { makeCookie } from './cookie.ts';
 import { dryRunForms, type FlowForm } from './dry-run.ts';
 import type { EntryVerdict } from './model.ts';
 import { planRedirect } from './redirect.ts';
-import { conjunctionPays, makeClauses, type Clause } from './conjunction.ts';
+import { conjunctionPays, makeClauses } from './conjunction.ts';
 import type { PipelineTable } from './pipeline.ts';
 import { matchVni, VERDICT_REGISTER } from './registers.ts';
 import { registerId, replyName, ruleEntryName } from './rule-id.ts';
@@ -45,12 +45,12 @@ export interface CompiledEntry {
   /** Flows that are this entry's alone. */
   readonly flows: readonly EncodedFlow[];
   /** Clauses of its conjunctions, whose flows others may share. */
-  readonly clauses: readonly Clause[];
+  readonly clauses: readonly EncodedFlow[];
 }
 
 interface EntryFlows {
   readonly flows: EncodedFlow[];
-  readonly clauses: Clause[];
+  readonly clauses: EncodedFlow[];
   readonly pending?: Refusal | undefined;
 }
 

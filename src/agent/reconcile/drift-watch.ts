@@ -6,10 +6,11 @@
 import type { Logger } from '../../base/logger.ts';
 import type { OpenFlowConnection } from '../../openflow/client.ts';
 import { OpenFlowError } from '../../openflow/errors.ts';
-import { encodedFlowFromDump, sameActions } from '../../openflow/flow.ts';
+import { lendDumpedFlow, type EncodedFlow } from '../../openflow/flow.ts';
 import type { FlowMonitorNotice, FlowUpdate } from '../../openflow/flow-monitor.ts';
 import { OFPRR } from '../../openflow/ofp13.ts';
 import type { DesiredState } from '../flow/desired.ts';
+import { FlowIndex } from '../flow/flow-index.ts';
 import type { Mirror } from './mirror.ts';
 
 /** The table that the switch itself learns into: what comes and goes there is no drift. */
@@ -42,7 +43,7 @@ export class DriftWatch {
   /** Never used twice on a connection: Open vSwitch 3.1 does not stand that. */
   #nextMonitorId = 1;
   #mirror: Mirror | undefined;
-  readonly #marked = new Set<string>();
+  #marked = new FlowIndex();
   /** Flow key -> its last repair and how many there were in a row; the oldest first. */
   readonly #repairs = new Map<string, { readonly atMs: number; readonly count: number }>();
   #dumpWanted = false;
@@ -109,7 +110,7 @@ export class DriftWatch {
 
   /** Forgets the marks: everything is being compared anyway. */
   clear(): void {
-    this.#marked.clear();
+    this.#marked = new FlowIndex();
   }
 
   /**
@@ -117,29 +118,32 @@ export class DriftWatch {
    * group that is gone. A flow that was repaired less than a second ago stays marked, and a poke will
    * come in its time: whoever changes it again and again must not make us spin.
    */
-  take(): ReadonlySet<string> {
+  take(): FlowIndex {
     const nowMs = this.#options.now();
     this.#forgetQuiet(nowMs);
-    const due = new Set<string>();
+    const due = new FlowIndex();
     if (this.#dumpWanted) {
       this.#pokeIn(this.#dumpWaitMs());
       return due;
     }
     let againMs = Infinity;
-    for (const key of this.#marked) {
+    const early = new FlowIndex();
+    for (const flow of this.#marked) {
+      const { key } = flow;
       const last = this.#repairs.get(key);
       const waitMs = last === undefined ? 0 : last.atMs + REPAIR_INTERVAL_MS - nowMs;
       if (waitMs > 0) {
         againMs = Math.min(againMs, waitMs);
+        early.put(flow);
         continue;
       }
-      this.#marked.delete(key);
-      due.add(key);
+      due.put(flow);
       this.#repairs.delete(key);
       const count = (last?.count ?? 0) + 1;
       if (this.#repairs.size < MARKS_MAX) this.#repairs.set(key, { atMs: nowMs, count });
-      if (count >= CONTEST_REPAIRS) this.#noteContest(key);
+      if (count >= CONTEST_REPAIRS) this.#noteContest(flow);
     }
+    this.#marked = early;
     if (againMs < Infinity) this.#pokeIn(againMs);
     return due;
   }
@@ -157,20 +161,20 @@ export class DriftWatch {
     }
     const { event, tableId, priority, cookie, match } = update;
     const instructions = event === 'deleted' ? EMPTY : update.instructions;
-    const flow = encodedFlowFromDump(tableId, priority, cookie, match, instructions);
-    const { key } = flow;
-    const had = mirror.flow(key);
-    if (event === 'deleted') mirror.deleteFlow(key);
-    else mirror.putFlow(flow);
-    const have = mirror.flow(key);
-    const want = this.#options.desired.flow(key)?.flow;
+    // Lent: whoever keeps it below makes a copy.
+    const flow = lendDumpedFlow({ tableId, priority, cookie, match, instructions });
+    const want = this.#options.desired.flow(flow);
+    const had = mirror.flow(flow);
+    if (event === 'deleted') mirror.deleteFlow(flow);
+    else mirror.putFlow(flow, want);
+    const have = mirror.flow(flow);
     if (had === undefined && have === undefined && want === undefined) return;
     // The flow monitor tells of no groups: only of the flows that go with one.
     if (event === 'deleted' && update.reason === OFPRR.GROUP_DELETE) this.#wantDump();
-    if (want === undefined ? have === undefined : have !== undefined && sameActions(want, have)) {
+    if (want === undefined ? have === undefined : have !== undefined && want.sameActions(have)) {
       return;
     }
-    if (this.#marked.size < MARKS_MAX) this.#marked.add(key);
+    if (this.#marked.size < MARKS_MAX) this.#marked.put(want ?? flow.copy());
     else this.#wantDump();
     this.#options.poke(this.#options.now());
   }
@@ -216,12 +220,12 @@ export class DriftWatch {
     if (this.#repairs.size === 0) this.#contested = false;
   }
 
-  #noteContest(key: string): void {
+  #noteContest(flow: EncodedFlow): void {
     if (this.#contested) return;
     this.#contested = true;
-    const owner = this.#options.desired.flow(key)?.owner;
+    const owner = this.#options.desired.ownerOf(flow);
     this.#options.logger.warn(
-      { table: key.charCodeAt(0), ...(owner === undefined ? {} : { owner }) },
+      { table: flow.tableId, ...(owner === undefined ? {} : { owner }) },
       'somebody undoes repairs of our flows again and again, repairing them once a second',
     );
   }

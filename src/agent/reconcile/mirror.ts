@@ -3,8 +3,9 @@
  * monitor tells. Flows of others are counted and otherwise left alone.
  */
 import type { EncodedFlow } from '../../openflow/flow.ts';
-import { isOwnCookie } from '../flow/cookie.ts';
+import { isOwnCookieHigh } from '../flow/cookie.ts';
 import type { ActualState, Change } from '../flow/diff.ts';
+import { FlowIndex, NO_SLOT } from '../flow/flow-index.ts';
 import { isOwnGroup } from '../flow/group-id.ts';
 
 /** Keys of foreign flows that are remembered, so that none is counted twice; about 100 bytes each. */
@@ -12,7 +13,7 @@ const FOREIGN_KEYS_MAX = 100_000;
 
 /** The mirror of one dump. */
 export class Mirror implements ActualState {
-  readonly #flows = new Map<string, EncodedFlow>();
+  readonly #flows = new FlowIndex();
   readonly #groups = new Map<number, { readonly buckets: Uint8Array }>();
   readonly #foreign = new Set<string>();
   /** Foreign flows beyond those remembered: as good as the last dump. */
@@ -28,38 +29,43 @@ export class Mirror implements ActualState {
     return this.#foreign.size + this.#moreForeign;
   }
 
-  flow(key: string): EncodedFlow | undefined {
-    return this.#flows.get(key);
+  /** The flows, for a walk with pauses. */
+  get index(): Pick<FlowIndex, 'size' | 'slotCount' | 'at'> {
+    return this.#flows;
+  }
+
+  flow(flow: EncodedFlow): EncodedFlow | undefined {
+    return this.#flows.get(flow);
   }
 
   group(id: number): { readonly buckets: Uint8Array } | undefined {
     return this.#groups.get(id);
   }
 
-  flowKeys(): IterableIterator<string> {
-    return this.#flows.keys();
-  }
-
   groupIds(): IterableIterator<number> {
     return this.#groups.keys();
   }
 
-  /** The switch holds this flow, whosever it is: a dump or the flow monitor says so. */
-  putFlow(flow: EncodedFlow): void {
-    if (isOwnCookie(flow.cookie)) {
-      this.#flows.set(flow.key, flow);
-      this.#foreign.delete(flow.key);
+  /**
+   * The switch holds this flow, whosever it is: a dump or the flow monitor says so. The flow may be a lent one. Of
+   * `desired`, where that does the same, no second copy is made.
+   */
+  putFlow(flow: EncodedFlow, desired?: EncodedFlow): void {
+    if (isOwnCookieHigh(flow.cookieHigh)) {
+      this.#flows.put(desired?.sameActions(flow) === true ? desired : flow.copy());
+      if (this.#foreign.size > 0) this.#foreign.delete(flow.key);
       return;
     }
-    this.#flows.delete(flow.key);
-    if (this.#foreign.has(flow.key)) return;
-    if (this.#foreign.size < FOREIGN_KEYS_MAX) this.#foreign.add(flow.key);
+    this.#flows.delete(flow);
+    const { key } = flow;
+    if (this.#foreign.has(key)) return;
+    if (this.#foreign.size < FOREIGN_KEYS_MAX) this.#foreign.add(key);
     else this.#moreForeign++;
   }
 
   /** The switch holds no flow of this key. */
-  deleteFlow(key: string): void {
-    if (this.#flows.delete(key) || this.#foreign.delete(key)) return;
+  deleteFlow(flow: EncodedFlow): void {
+    if (this.#flows.delete(flow) !== NO_SLOT || this.#foreign.delete(flow.key)) return;
     if (this.#moreForeign > 0) this.#moreForeign--;
   }
 
@@ -74,10 +80,10 @@ export class Mirror implements ActualState {
       switch (change.kind) {
         case 'add':
         case 'modify':
-          this.putFlow(change.flow);
+          this.putFlow(change.flow, change.flow);
           break;
         case 'delete':
-          this.deleteFlow(change.flow.key);
+          this.deleteFlow(change.flow);
           break;
         case 'group_add':
         case 'group_modify':

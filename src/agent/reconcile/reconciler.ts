@@ -8,13 +8,16 @@ import { EventEmitter } from 'node:events';
 import { toError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { OpenFlowConnection } from '../../openflow/client.ts';
+import type { EncodedFlow } from '../../openflow/flow.ts';
 import type { DesiredState } from '../flow/desired.ts';
-import { diff, fullScope, type Change } from '../flow/diff.ts';
+import { diffSteps, fullScope, type Change } from '../flow/diff.ts';
+import { FlowIndex } from '../flow/flow-index.ts';
 import type { Snapshot } from '../flow/model.ts';
 import { DriftWatch } from './drift-watch.ts';
 import { FIRST_SYNC_CHUNK, TooManyRefusals, writeChanges } from './flow-writer.ts';
 import { Mirror } from './mirror.ts';
 import { Refusals } from './refusals.ts';
+import { inSlices } from './slices.ts';
 import { dumpMirror } from './switch-dump.ts';
 
 /** The stages of a pass that are timed. */
@@ -68,7 +71,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
   #mirrorOf: OpenFlowConnection | undefined;
   #auditDue = false;
   readonly #drift: DriftWatch;
-  #dirtyFlows = new Set<string>();
+  #dirtyFlows = new FlowIndex();
   readonly #dirtyGroups = new Set<number>();
   readonly #refusals: Refusals;
   #timer: NodeJS.Timeout | undefined;
@@ -202,16 +205,17 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
   async #lookAgain(): Promise<number | undefined> {
     const snapshot = this.#options.snapshot();
     if (snapshot === undefined) return undefined;
-    this.#compile(snapshot);
+    await this.#compile(snapshot);
     const connection = this.#options.connection();
     if (connection === undefined || !this.#options.mayWrite()) return undefined;
     return this.#sync(connection);
   }
 
-  #compile(snapshot: Snapshot): void {
-    const change = this.#timed('compile', () => this.#options.desired.update(snapshot));
+  async #compile(snapshot: Snapshot): Promise<void> {
+    const { desired } = this.#options;
+    const change = await this.#timed('compile', () => inSlices(desired.updateSteps(snapshot)));
     if (this.#dirtyFlows.size === 0) this.#dirtyFlows = change.dirtyFlows;
-    else for (const key of change.dirtyFlows) this.#dirtyFlows.add(key);
+    else for (const flow of change.dirtyFlows) this.#dirtyFlows.put(flow);
     for (const id of change.dirtyGroups) this.#dirtyGroups.add(id);
   }
 
@@ -223,29 +227,28 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     const isDump = known === undefined || auditing;
     const target = isDump ? await this.#dump(connection) : known;
     const expected = this.#dirtyFlows;
-    this.#dirtyFlows = new Set();
+    this.#dirtyFlows = new FlowIndex();
     const repairs = isDump ? undefined : this.#drift.take();
     const scope =
       repairs === undefined
         ? fullScope(desired, target)
         : {
-            flows: new Set([...expected, ...repairs, ...this.#refusals.dueKeys()]),
+            flows: union(expected, repairs, this.#refusals.due()),
             groups: new Set(this.#dirtyGroups),
           };
     this.#dirtyGroups.clear();
-    this.#refusals.keepOnly((key) => desired.flow(key) !== undefined);
-    const changes = this.#timed('diff', () => diff(desired, target, scope)).filter(
-      (change) => !this.#refusals.holds(change),
-    );
+    this.#refusals.keepOnly((flow) => desired.flow(flow) !== undefined);
+    const compared = await this.#timed('diff', () => inSlices(diffSteps(desired, target, scope)));
+    const changes = compared.filter((change) => !this.#refusals.holds(change));
     if (changes.length === 0) return 0;
     if (known !== undefined) {
       this.#countDrift(
         changes,
-        (key) => repairs?.has(key) ?? !(expected.has(key) || this.#refusals.has(key)),
+        (flow) => repairs?.has(flow) ?? !(expected.has(flow) || this.#refusals.has(flow)),
       );
     }
 
-    return this.#timedAsync('write', () => this.#write(connection, target, changes));
+    return this.#timed('write', () => this.#write(connection, target, changes));
   }
 
   /** @returns the number of messages that were committed; undefined when writing was no longer allowed. */
@@ -262,9 +265,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
         onCommitted: (done) => {
           committed += done.length;
           mirror.apply(done);
-          this.#refusals.forget(
-            done.flatMap((change) => ('flow' in change ? change.flow.key : [])),
-          );
+          this.#refusals.forget(done);
           observer.bundle('committed');
           observer.committed(done);
         },
@@ -298,7 +299,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     }
     const mirror = new Mirror();
     this.#drift.follow(mirror);
-    await this.#timedAsync('dump', () => dumpMirror(connection, mirror));
+    await this.#timed('dump', () => dumpMirror(connection, this.#options.desired, mirror));
     this.#drift.clear();
     this.#mirror = mirror;
     this.#mirrorOf = connection;
@@ -306,8 +307,8 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     return mirror;
   }
 
-  #countDrift(changes: readonly Change[], isDrift: (key: string) => boolean): void {
-    const drift = changes.filter((change) => 'flow' in change && isDrift(change.flow.key)).length;
+  #countDrift(changes: readonly Change[], isDrift: (flow: EncodedFlow) => boolean): void {
+    const drift = changes.filter((change) => 'flow' in change && isDrift(change.flow)).length;
     if (drift === 0) return;
     this.#options.observer.driftRepaired(drift);
     if (this.#drift.contested) return;
@@ -317,17 +318,17 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     );
   }
 
-  #timed<T>(stage: Stage, work: () => T): T {
-    const start = this.#options.now();
-    const result = work();
-    this.#options.observer.stage(stage, (this.#options.now() - start) / 1000);
-    return result;
-  }
-
-  async #timedAsync<T>(stage: Stage, work: () => Promise<T>): Promise<T> {
+  async #timed<T>(stage: Stage, work: () => Promise<T>): Promise<T> {
     const start = this.#options.now();
     const result = await work();
     this.#options.observer.stage(stage, (this.#options.now() - start) / 1000);
     return result;
   }
+}
+
+/** The flows of all, each key once. */
+function union(...parts: readonly Iterable<EncodedFlow>[]): FlowIndex {
+  const all = new FlowIndex();
+  for (const part of parts) for (const flow of part) all.put(flow);
+  return all;
 }

@@ -3,6 +3,7 @@
  * A changed message is tried at once: whoever wrote it may have mended it.
  */
 import type { Logger } from '../../base/logger.ts';
+import type { EncodedFlow } from '../../openflow/flow.ts';
 import type { Change } from '../flow/diff.ts';
 import type { RefusedChange } from './flow-writer.ts';
 
@@ -19,7 +20,7 @@ export interface RefusalOptions {
 }
 
 interface Refusal {
-  readonly message: Uint8Array;
+  readonly message: EncodedFlow;
   readonly error: string;
   readonly failures: number;
   readonly retryAtMs: number;
@@ -40,36 +41,40 @@ export class Refusals {
     return new Map([...this.#refused].map(([key, { error }]) => [key, error]));
   }
 
-  /** Keys that may be tried again now. */
-  dueKeys(): string[] {
+  /** Flows that may be tried again now. */
+  due(): EncodedFlow[] {
     const nowMs = this.#options.now();
-    return [...this.#refused].filter(([, { retryAtMs }]) => retryAtMs <= nowMs).map(([key]) => key);
+    return [...this.#refused.values()]
+      .filter(({ retryAtMs }) => retryAtMs <= nowMs)
+      .map(({ message }) => message);
   }
 
   /** True when the flow of this key was refused and is not in the switch yet. */
-  has(key: string): boolean {
-    return this.#refused.has(key);
+  has(flow: EncodedFlow): boolean {
+    return this.#refused.size > 0 && this.#refused.has(flow.key);
   }
 
   /** True when a change is to be left out: the same message was refused a short while ago. */
   holds(change: Change): boolean {
+    if (this.#refused.size === 0) return false;
     if (change.kind !== 'add' && change.kind !== 'modify') return false;
     const refusal = this.#refused.get(change.flow.key);
     if (refusal === undefined) return false;
-    return refusal.message === change.message && refusal.retryAtMs > this.#options.now();
+    return refusal.message === change.flow && refusal.retryAtMs > this.#options.now();
   }
 
   /** The switch refused a change. */
   note({ change, error }: RefusedChange): void {
     const owner = 'owner' in change ? { owner: change.owner } : {};
-    const known = 'flow' in change ? this.#refused.get(change.flow.key) : undefined;
-    const failures = (known?.message === change.message ? known.failures : 0) + 1;
+    const flow = 'flow' in change ? change.flow : undefined;
+    const known = flow === undefined ? undefined : this.#refused.get(flow.key);
+    const failures = (known?.message === flow ? (known?.failures ?? 0) : 0) + 1;
     const level = failures === 1 ? 'error' : 'debug';
     this.#options.logger[level]({ err: error, failures, ...owner }, 'switch refused a message');
     if (change.kind !== 'add' && change.kind !== 'modify') return;
     const waitMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (failures - 1));
     this.#refused.set(change.flow.key, {
-      message: change.message,
+      message: change.flow,
       error: `${error.code}: ${error.message}`,
       failures,
       retryAtMs: this.#options.now() + waitMs,
@@ -77,15 +82,17 @@ export class Refusals {
     this.#arm();
   }
 
-  /** Keys that the switch has taken, or that nobody wants any more. */
-  forget(keys: Iterable<string>): void {
+  /** The switch has taken these changes. */
+  forget(changes: readonly Change[]): void {
     if (this.#refused.size === 0) return;
-    for (const key of keys) this.#refused.delete(key);
+    for (const change of changes) if ('flow' in change) this.#refused.delete(change.flow.key);
   }
 
-  /** Forgets the keys for which `isWanted` is false. */
-  keepOnly(isWanted: (key: string) => boolean): void {
-    this.forget([...this.#refused.keys()].filter((key) => !isWanted(key)));
+  /** Forgets the flows for which `isWanted` is false. */
+  keepOnly(isWanted: (flow: EncodedFlow) => boolean): void {
+    for (const [key, { message }] of this.#refused) {
+      if (!isWanted(message)) this.#refused.delete(key);
+    }
   }
 
   /** Stops the clock. */

@@ -2,7 +2,6 @@
  * The state of each rule entry: accepted or not, in the switch or not, and why. Derived from the desired state, the mirror
  * and the refusals; nothing is remembered here.
  */
-import { sameActions } from '../../openflow/flow.ts';
 import type { DesiredState } from '../flow/desired.ts';
 import type { ActualState } from '../flow/diff.ts';
 import type { CompiledEntry } from '../flow/rule-flows.ts';
@@ -75,14 +74,14 @@ export function ruleStatus(entry: CompiledEntry, context: RuleStatusContext): Ru
       0,
     );
   }
-  const keys = [...entry.flows, ...entry.clauses.map(({ flow }) => flow)].map(({ key }) => key);
+  const flows = [...entry.flows, ...entry.clauses];
   let installed = 0;
   let refusal: string | undefined;
-  for (const key of keys) {
-    refusal ??= context.refused.get(key);
-    const want = context.desired.flow(key);
-    const have = actual.flow(key);
-    if (want !== undefined && have !== undefined && sameActions(want.flow, have)) installed++;
+  for (const flow of flows) {
+    if (context.refused.size > 0) refusal ??= context.refused.get(flow.key);
+    const want = context.desired.flow(flow);
+    const have = actual.flow(flow);
+    if (want !== undefined && have !== undefined && want.sameActions(have)) installed++;
   }
   if (refusal !== undefined) return row(true, false, 'SwitchRefused', refusal, installed);
   const winner = context.desired.shadowedBy(entry);
@@ -95,12 +94,12 @@ export function ruleStatus(entry: CompiledEntry, context: RuleStatusContext): Ru
       installed,
     );
   }
-  if (installed < keys.length) {
+  if (installed < flows.length) {
     return row(
       true,
       false,
       'Pending',
-      `${installed} of ${keys.length} flows in the switch`,
+      `${installed} of ${flows.length} flows in the switch`,
       installed,
     );
   }

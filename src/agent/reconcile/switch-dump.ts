@@ -2,7 +2,7 @@
  * Reads what the switch holds: flows and groups into a mirror, or flows with their counters for people. The dump is the
  * truth; nothing here changes the switch.
  */
-import { encodedFlowFromDump } from '../../openflow/flow.ts';
+import { lendDumpedFlow, type EncodedFlow } from '../../openflow/flow.ts';
 import {
   decodeFlowStats,
   encodeFlowStatsRequest,
@@ -14,23 +14,22 @@ import { OFPMP } from '../../openflow/ofp13.ts';
 import { COOKIE_OWNER, COOKIE_OWNER_MASK } from '../flow/cookie.ts';
 import { Mirror } from './mirror.ts';
 
-/** Dumps all flows and groups into an empty mirror, and returns that. */
+/** The flow that should stand at a key. */
+export interface DesiredFlows {
+  flow(flow: EncodedFlow): EncodedFlow | undefined;
+}
+
+/** Dumps all flows and groups into an empty mirror, and returns that. It shares the bytes of what is as `desired`. */
 export async function dumpMirror(
   connection: OpenFlowConnection,
+  desired?: DesiredFlows,
   mirror = new Mirror(),
 ): Promise<Mirror> {
   await connection.multipart(OFPMP.FLOW, encodeFlowStatsRequest({}), (part) =>
-    decodeFlowStats(part, (stats) =>
-      mirror.putFlow(
-        encodedFlowFromDump(
-          stats.tableId,
-          stats.priority,
-          stats.cookie,
-          stats.match,
-          stats.instructions,
-        ),
-      ),
-    ),
+    decodeFlowStats(part, (stats) => {
+      const flow = lendDumpedFlow(stats);
+      mirror.putFlow(flow, desired?.flow(flow));
+    }),
   );
   await connection.multipart(OFPMP.GROUP_DESC, new Uint8Array(0), (part) =>
     decodeGroupDesc(part, ({ groupId, buckets }) => mirror.addDumpedGroup(groupId, buckets)),

@@ -20,6 +20,8 @@ const HEADER = Buffer.from('4f4e46000000074e', 'hex');
 const [ADDED, DELETED] = [0, 1];
 
 /** A flow of ours that nobody asked for: the desired state is empty. */
+const keysOf = (flows: Iterable<EncodedFlow>): string[] => Array.from(flows, ({ key }) => key);
+
 function flowOf(priority: number, tableId = 22, cookie = COOKIE_OWNER): EncodedFlow {
   return encodeFlow({ tableId, priority, cookie, match: [], instructions: { gotoTable: 100 } });
 }
@@ -92,14 +94,14 @@ void t.test('what others do goes into the mirror, and only what is ours is marke
   await tellUpdates(updateOf(ADDED, foreign), updateOf(ADDED, flowOf(3, 41)));
   t.strictSame([mirror.flowCount, mirror.foreignCount], [1, 1]);
   t.equal(clock.pokes, 1);
-  t.strictSame([...watch.take()], [own.key]);
-  t.strictSame([...watch.take()], [], 'once');
+  t.strictSame(keysOf(watch.take()), [own.key]);
+  t.strictSame(keysOf(watch.take()), [], 'once');
 
   await tellUpdates(updateOf(ADDED, flowOf(1, 22, 0x5n)));
   t.strictSame([mirror.flowCount, mirror.foreignCount], [0, 2], 'taken over');
   await tellUpdates(updateOf(DELETED, foreign), updateOf(DELETED, flowOf(1, 22, 0x5n)));
   t.strictSame([mirror.flowCount, mirror.foreignCount], [0, 0]);
-  t.strictSame([...watch.take()], [], 'what is not desired and not there needs no repair');
+  t.strictSame(keysOf(watch.take()), [], 'what is not desired and not there needs no repair');
 });
 
 void t.test(
@@ -117,7 +119,7 @@ void t.test(
     t.equal(log.filter((message) => message.includes('again and again')).length, 1);
     t.equal(watch.contested, true);
     await tellUpdates(updateOf(ADDED, flowOf(2)));
-    t.strictSame([...watch.take()], [flow.key, flowOf(2).key], 'others do not wait');
+    t.strictSame(keysOf(watch.take()), [flow.key, flowOf(2).key], 'others do not wait');
     clock.nowMs += 20_000;
     watch.take();
     t.equal(watch.contested, false, 'peace');
@@ -145,7 +147,7 @@ void t.test('a pause and a lost group want a dump, once a second at most', async
   clock.nowMs += 500;
   await tellUpdates(updateOf(ADDED, flowOf(7)), updateOf(DELETED, flowOf(1), 3));
   t.equal(watch.dumpDue, false, 'the last one was half a second ago');
-  t.strictSame([...watch.take()], [], 'repairs wait for it: their group may be gone');
+  t.strictSame(keysOf(watch.take()), [], 'repairs wait for it: their group may be gone');
   clock.nowMs += 500;
   t.equal(watch.dumpDue, true);
 });

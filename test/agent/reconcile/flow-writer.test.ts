@@ -4,6 +4,7 @@ import { Refusals } from '../../../src/agent/reconcile/refusals.ts';
 import { writeChanges, type WriteOptions } from '../../../src/agent/reconcile/flow-writer.ts';
 import type { Change } from '../../../src/agent/flow/diff.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
+import type { BundleMessage } from '../../../src/openflow/bundle.ts';
 import type { BundleOutcome } from '../../../src/openflow/bundle-commit.ts';
 import { OpenFlowError } from '../../../src/openflow/errors.ts';
 import { encodeFlow } from '../../../src/openflow/flow.ts';
@@ -31,10 +32,10 @@ function tableFull(): OpenFlowError {
 }
 
 /** A switch that refuses some messages, and remembers the sizes of the bundles that it was sent. */
-function fakeConnection(isRefused: (message: Uint8Array) => boolean): {
+function fakeConnection(isRefused: (message: BundleMessage) => boolean): {
   readonly sizes: number[];
   commitBundle(
-    messages: readonly Uint8Array[],
+    messages: readonly BundleMessage[],
     options?: { onCommitted?: () => void },
   ): Promise<BundleOutcome>;
 } {
@@ -122,11 +123,11 @@ t.test('a refused message waits longer each time, a changed one is tried at once
     waits.push(nowMs - start);
   }
   t.strictSame(waits, [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
-  t.strictSame(refusals.dueKeys(), [bad.flow.key]);
+  t.strictSame(refusals.due(), [bad.flow]);
   refusals.note({ change: bad, error: tableFull() });
   t.equal(refusals.holds(bad), true);
   t.equal(refusals.holds(change(2, 1)), false, 'the same flow with other bytes');
   t.match(refusals.errors.get(bad.flow.key), /OFP_OFPFMFC_TABLE_FULL/);
-  refusals.forget([bad.flow.key]);
-  t.equal(refusals.has(bad.flow.key), false);
+  refusals.forget([bad]);
+  t.equal(refusals.has(bad.flow), false);
 });
