@@ -109,17 +109,16 @@ t.test(
       },
       rules: { source: 'directory', path: '/nonexistent/rules.d' },
     });
-    // It waits for the rules: `start` ends with `close`.
-    const started = agent.start(false);
-    t.after(() => started);
-    await until('set', async () => (await agent.json<object>('/status')) && agent.log.length > 0);
+    // It waits for the rules, and ends with the agent.
+    void agent.start(false);
     await until('cleared', async () => {
       const other = await ovs.vsctl('get', 'Open_vSwitch', '.', 'other_config');
       return !other.includes('flow-restore-wait');
     });
     const alarm = agent.log.find(({ level }) => level === 'error');
     t.match(alarm, { message: /although the flows are not in/, fields: { timeoutMs: 1000 } });
-    const { problems } = await agent.json<{ problems: object[] }>('/status');
-    t.match(problems, [{ message: /was cleared after 1 s, before the flows were in/ }]);
+    const { problems } = await agent.json<{ problems: { message: string }[] }>('/status');
+    const told = problems.map(({ message }) => message);
+    t.ok(told.includes('was cleared after 1 s, before the flows were in'), told.join('; '));
   },
 );
