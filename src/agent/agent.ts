@@ -64,6 +64,8 @@ export class Agent implements AgentView {
     this.metrics = new AgentMetrics({
       flows: () => this.flowCounts(),
       rules: () => this.ruleCounts(),
+      groupMembersLeftOut: () =>
+        [...this.desired.entries()].reduce((sum, { leftOut = 0 }) => sum + leftOut, 0),
       counters: () => this.counters.read(),
     });
     this.counters = new CounterReader(

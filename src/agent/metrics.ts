@@ -16,6 +16,8 @@ const FAST_BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0
 export interface ScrapeSource {
   flows(): { readonly desired: number; readonly installed: number; readonly foreign: number };
   rules(): Readonly<Record<RuleState, number>>;
+  /** Members of groups that rules do not act on, since they stand in other VNIs. */
+  groupMembersLeftOut(): number;
   /** The switch's own counters; undefined while it cannot be reached. */
   counters(): Promise<Pick<Counters, 'drops' | 'dryRun'> | undefined>;
 }
@@ -94,6 +96,14 @@ export class AgentMetrics implements ReconcileObserver {
       registers,
       collect() {
         for (const [state, count] of Object.entries(source.rules())) this.set({ state }, count);
+      },
+    });
+    new Gauge({
+      name: 'dpu_agent_group_members_left_out',
+      help: 'members of DPUGroups that a rule does not act on, since they stand in other VNIs, summed over the rules',
+      registers,
+      collect() {
+        this.set(source.groupMembersLeftOut());
       },
     });
     new Counter({

@@ -115,6 +115,9 @@ function checkMatch(match: RuleMatch, report: Report): void {
       report(other, `cannot be given beside ${one}; accepted: one of them`);
     }
   }
+  if (match.dstPortName !== undefined && match.dstGroup === undefined) {
+    report('dstPortName', 'needs dstGroup, whose endpoints say which number the name stands for');
+  }
   checkFamilies(match, report);
   checkProtocol(match, report);
 }

@@ -122,10 +122,16 @@ const matchSchema = z
     'What the rule applies to. All fields given must match; an empty match is every packet.',
   )
   .meta({
-    'x-kubernetes-validations': EXCLUSIVE_MATCH_FIELDS.map(([one, other]) => ({
-      rule: `!(has(self.${one}) && has(self.${other}))`,
-      message: `${one} and ${other} exclude each other`,
-    })),
+    'x-kubernetes-validations': [
+      ...EXCLUSIVE_MATCH_FIELDS.map(([one, other]) => ({
+        rule: `!(has(self.${one}) && has(self.${other}))`,
+        message: `${one} and ${other} exclude each other`,
+      })),
+      {
+        rule: '!has(self.dstPortName) || has(self.dstGroup)',
+        message: 'dstPortName needs dstGroup',
+      },
+    ],
   });
 
 const ruleSchema = z

@@ -39,16 +39,19 @@ function without(prefix: IpPrefix, holes: readonly IpPrefix[]): IpPrefix[] {
 /** The same addresses without the prefixes that others of the list contain; each once. */
 export function widestPrefixes(prefixes: readonly IpPrefix[]): IpPrefix[] {
   const seen = new Set<string>();
+  /** Lengths of what was seen: nearly always few. */
+  const lengths = new Set<number>();
   const name = ({ family }: IpPrefix, value: bigint, length: number): string =>
     `${family} ${value}/${length}`;
   return prefixes
     .toSorted((a, b) => a.length - b.length)
     .filter((prefix) => {
-      for (let length = 0; length <= prefix.length; length++) {
+      for (const length of lengths) {
         const value = prefix.value & prefixMask(prefix.family, length);
         if (seen.has(name(prefix, value, length))) return false;
       }
       seen.add(name(prefix, prefix.value, prefix.length));
+      lengths.add(prefix.length);
       return true;
     });
 }

@@ -59,6 +59,35 @@ export interface RedirectLegs {
   readonly far: OfPort;
 }
 
+/** A named port of an endpoint. */
+export interface NamedPort {
+  /** IP protocol number. */
+  readonly protocol: number;
+  readonly port: number;
+}
+
+/** An endpoint of a group. */
+export interface GroupEndpoint {
+  readonly address: IpPrefix;
+  readonly ports: ReadonlyMap<string, NamedPort>;
+}
+
+/** A group as the rules of one VNI see it. The same object as long as nothing changed. */
+export interface GroupView {
+  /** Everything in the group; no prefix contains another. None: nothing matches. */
+  readonly addresses: readonly IpPrefix[];
+  /** Those of its addresses that are endpoints, with their named ports. */
+  readonly endpoints: readonly GroupEndpoint[];
+  /** Endpoints that are not in it, since they stand in other VNIs. */
+  readonly leftOut: number;
+}
+
+/** The groups that an entry names. */
+export interface EntryGroups {
+  readonly source?: GroupView;
+  readonly destination?: GroupView;
+}
+
 /** What ownership says about one entry of a rule: the VNI that it acts in, or why it may not. */
 export interface EntryVerdict {
   readonly vni?: Vni | undefined;
@@ -66,6 +95,8 @@ export interface EntryVerdict {
   readonly message?: string | undefined;
   /** For action redirect: the legs, or why they are not there. */
   readonly legs?: RedirectLegs | string | undefined;
+  /** Set when the entry names groups. */
+  readonly groups?: EntryGroups | undefined;
 }
 
 /** A rule with what was decided about its entries, in the order of `object.spec.rules`. */

@@ -65,7 +65,9 @@ function sameVerdicts(a: readonly EntryVerdict[], b: readonly EntryVerdict[]): b
         verdict.vni === other?.vni &&
         verdict.reason === other?.reason &&
         verdict.message === other?.message &&
-        sameLegs(verdict.legs, other?.legs)
+        sameLegs(verdict.legs, other?.legs) &&
+        verdict.groups?.source === other?.groups?.source &&
+        verdict.groups?.destination === other?.groups?.destination
       );
     })
   );

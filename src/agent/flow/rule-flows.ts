@@ -8,18 +8,14 @@ import type { Instructions } from '../../openflow/instruction.ts';
 import type { Match, MatchField } from '../../openflow/match.ts';
 import { makeCookie } from './cookie.ts';
 import { dryRunForms, type FlowForm } from './dry-run.ts';
-import type { EntryVerdict } from './model.ts';
+import type { EntryGroups, EntryVerdict } from './model.ts';
 import { planRedirect } from './redirect.ts';
 import { conjunctionPays, makeClauses } from './conjunction.ts';
 import type { PipelineTable } from './pipeline.ts';
 import { matchVni, VERDICT_REGISTER } from './registers.ts';
 import { registerId, replyName, ruleEntryName } from './rule-id.ts';
-import {
-  replyDimensions,
-  ruleDimensions,
-  UnsupportedMatch,
-  type RuleDimensions,
-} from './rule-match.ts';
+import { entryDimensions, entryReplies } from './group-match.ts';
+import { UnsupportedMatch, type RuleDimensions } from './rule-match.ts';
 import { EGRESS_CHAIN, INGRESS_CHAIN, TIER_CHAINS, type TierChain } from './tables/tiers.ts';
 
 /** Why an entry is not accepted: a reason of api.md and a sentence. */
@@ -42,6 +38,8 @@ export interface CompiledEntry {
   readonly dryRun?: RuleEntry['action'];
   /** Set when it is accepted, but something that it needs is not there. Its flows say what happens until then. */
   readonly pending?: Refusal | undefined;
+  /** Members of its groups that it does not act on, since they stand in other VNIs; undefined without groups. */
+  readonly leftOut?: number;
   /** Flows that are this entry's alone. */
   readonly flows: readonly EncodedFlow[];
   /** Clauses of its conjunctions, whose flows others may share. */
@@ -79,6 +77,7 @@ export function compileRule(
     const base = {
       ...{ namespace, name, rule: entry.name, key, cookie: makeCookie('rule', id) },
       ...(object.spec.enforcement === 'DryRun' ? { dryRun: entry.action } : {}),
+      ...leftOutOf(verdicts[index]?.groups),
     };
     // Replies to a redirect stand in the other chain: there its own id is free.
     const replyId = entry.reverse ? idOf(replyName(key)) : id;
@@ -87,6 +86,11 @@ export function compileRule(
       ? { ...base, refusal: result, flows: [], clauses: [] }
       : { ...base, ...result };
   });
+}
+
+function leftOutOf(groups: EntryGroups | undefined): { leftOut?: number } {
+  if (groups === undefined) return {};
+  return { leftOut: (groups.source?.leftOut ?? 0) + (groups.destination?.leftOut ?? 0) };
 }
 
 /** The flows of one entry, or why it has none. */
@@ -110,16 +114,18 @@ function compileEntry(
     const message = `action: ${entry.action} needs a next tier, and baseline is the last one`;
     return { reason: 'Invalid', message };
   }
-  const families = ruleDimensions(entry.match);
+  const families = entryDimensions(entry.match, verdict.groups);
   if (families instanceof UnsupportedMatch) {
     return { reason: 'Unsupported', message: `${families.field}: ${families.why}` };
   }
   if (families.length === 0) {
+    // Who is in a group changes: nobody at the moment is no mistake.
+    if (verdict.groups !== undefined) return { flows: [], clauses: [] };
     const message = 'match: no packet can match, since its parts contradict each other';
     return { reason: 'Invalid', message };
   }
   const isRedirect = entry.action === 'redirect' && object.spec.enforcement === 'Enforce';
-  const replies = entry.reverse || isRedirect ? replyDimensions(entry.match) : [];
+  const replies = entry.reverse || isRedirect ? entryReplies(entry.match, verdict.groups) : [];
   const forward = chainsOf(entry);
   // A reply passes an endpoint the other way round than what it answers.
   const backward = replies.length === 0 ? [] : oppositeOf(forward);
@@ -194,6 +200,7 @@ function addFamily(all: EntryFlows, rank: RankedEntry, dimensions: RuleDimension
   const { chain, object } = rank;
   const table = chain.tiers[TIERS.indexOf(object.spec.tier)];
   if (table === undefined) return;
+  if (dimensions.fragmentsOnly === true && !takesFragments(rank.entry.action)) return;
   for (const form of formsOf(rank, table)) addForm(all, rank, table.id, dimensions, form);
 }
 
@@ -229,10 +236,15 @@ function addForm(
   }
 }
 
-/** The choices of ports; for what lets a packet go on, those of later fragments too: the first one is judged by its port. */
+/** What lets a packet go on takes later fragments too: the first one is judged by its port. */
+function takesFragments(action: RuleEntry['action']): boolean {
+  return action === 'allow' || action === 'redirect';
+}
+
+/** The choices of ports, with those of later fragments where the action takes them. */
 function transportsOf({ transports }: RuleDimensions, action: RuleEntry['action']): Match[] {
   const matches = transports.map(({ match }) => match);
-  if (action !== 'allow' && action !== 'redirect') return matches;
+  if (!takesFragments(action)) return matches;
   const fragments = new Map<string, Match>();
   for (const { fragmentMatch } of transports) {
     if (fragmentMatch !== undefined) {

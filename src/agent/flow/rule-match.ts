@@ -34,6 +34,8 @@ export interface RuleDimensions {
   readonly sources: readonly Match[];
   readonly destinations: readonly Match[];
   readonly transports: readonly TransportChoice[];
+  /** True for what only an allow needs: later fragments, where the ports are not in `transports`. */
+  readonly fragmentsOnly?: boolean;
 }
 
 /** A match that this release cannot express: the field that is in the way, and why. */
@@ -48,6 +50,15 @@ export class UnsupportedMatch {
 
 /** Most choices of one entry, over all dimensions: about as many flows does it become, per direction and protocol. */
 export const CHOICES_MAX = 4096;
+
+/** The same for an entry that names groups: these hold the pods of whole namespaces. */
+const GROUP_CHOICES_MAX = 32_768;
+
+/** Addresses that groups give, in place of those that the match names. */
+export interface SideAddresses {
+  readonly source?: readonly IpPrefix[] | undefined;
+  readonly destination?: readonly IpPrefix[] | undefined;
+}
 
 const PORT_FIELDS: ReadonlyMap<
   number,
@@ -100,13 +111,9 @@ function replyMatch(match: RuleMatch): RuleMatch | undefined {
  */
 export function ruleDimensions(
   match: RuleMatch,
+  sides: SideAddresses = {},
   reply = false,
 ): RuleDimensions[] | UnsupportedMatch {
-  for (const field of ['srcGroup', 'dstGroup', 'dstPortName'] as const) {
-    if (match[field] !== undefined) {
-      return new UnsupportedMatch(`match.${field}`, 'not available in this release');
-    }
-  }
   if (match.etherType !== undefined && etherTypeFamily(match) === undefined) {
     return new UnsupportedMatch(
       'match.etherType',
@@ -114,14 +121,16 @@ export function ruleDimensions(
     );
   }
   const protocols = protocolsOf(match);
-  const sources = prefixesOf(match.srcIP, match.srcIPs, match.notSrcIPs);
-  const destinations = prefixesOf(match.dstIP, match.dstIPs, match.notDstIPs);
+  const sources = prefixesOf(match.srcIP, match.srcIPs, match.notSrcIPs, sides.source);
+  const destinations = prefixesOf(match.dstIP, match.dstIPs, match.notDstIPs, sides.destination);
   const sourcePorts = portsOf(match.srcPort, match.srcPorts);
   const destinationPorts = portsOf(match.dstPort, match.dstPorts);
   const portPairs = (sourcePorts?.length ?? 1) * (destinationPorts?.length ?? 1);
   const choices = (sources?.length ?? 1) + (destinations?.length ?? 1) + portPairs;
-  if (choices > CHOICES_MAX) {
-    const why = `has ${choices} choices of addresses and ports, more than ${CHOICES_MAX}; use fewer or shorter lists`;
+  const grouped = sides.source !== undefined || sides.destination !== undefined;
+  const most = grouped ? GROUP_CHOICES_MAX : CHOICES_MAX;
+  if (choices > most) {
+    const why = `has ${choices} choices of addresses and ports, more than ${most}; use fewer or shorter lists`;
     return new UnsupportedMatch('match', why);
   }
   const fixed = fixedFields(match);
@@ -152,9 +161,10 @@ export function ruleDimensions(
 }
 
 /** The {@link RuleDimensions} of the replies to what `match` matches; none when it has none. */
-export function replyDimensions(match: RuleMatch): RuleDimensions[] {
+export function replyDimensions(match: RuleMatch, sides: SideAddresses = {}): RuleDimensions[] {
   const reply = replyMatch(match);
-  const dimensions = reply === undefined ? [] : ruleDimensions(reply, true);
+  const swapped = { source: sides.destination, destination: sides.source };
+  const dimensions = reply === undefined ? [] : ruleDimensions(reply, swapped, true);
   return dimensions instanceof UnsupportedMatch ? [] : dimensions;
 }
 
@@ -211,9 +221,10 @@ function prefixesOf(
   one: string | undefined,
   many: readonly string[] | undefined,
   excluded: readonly string[] | undefined,
+  group: readonly IpPrefix[] | undefined,
 ): readonly IpPrefix[] | undefined {
   const named = (one === undefined ? many : [one])?.map(parsePrefix).filter(isPrefix);
-  const included = named && widestPrefixes(named);
+  const included = group ?? (named && widestPrefixes(named));
   if (excluded === undefined) return included;
   return subtractPrefixes(included ?? ALL_ADDRESSES, excluded.map(parsePrefix).filter(isPrefix));
 }
