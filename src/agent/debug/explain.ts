@@ -2,7 +2,7 @@
  * `/rule` and `/explain`: one DPURule as it was read, the state of its entries, and every flow that each of them became, with
  * its counters and whom its clauses are shared with. Reads only.
  */
-import { instructionsOf, matchOf, sameActions, flowKey } from '../../openflow/flow.ts';
+import { flowKey, instructionsOf, matchOf, type EncodedFlow } from '../../openflow/flow.ts';
 import { formatInstructions, formatMatch } from '../../openflow/format.ts';
 import type { DpuRule } from '../../api/dpu-rule.ts';
 import { TABLE } from '../flow/pipeline.ts';
@@ -63,7 +63,7 @@ export async function explainAnswer(
   const found = findRule(agent, name);
   if (found === undefined) throw notFound(agent, name);
   const entries = [...agent.desired.entries()].filter((entry) => isNamed(entry, name));
-  const keys = new Set(entries.flatMap(keysOf));
+  const keys = new Set(entries.flatMap(flowsOf).map(({ key }) => key));
   const [counts, sharers] = [await countersOf(agent, keys), sharersOf(agent, keys)];
   const statuses = new Map(statusesOf(agent, name).map((row) => [row.rule, row]));
   const body = {
@@ -72,7 +72,7 @@ export async function explainAnswer(
     entries: entries.map((entry) => ({
       ...statuses.get(entry.rule),
       action: found.object.spec.rules.find(({ name }) => name === entry.rule)?.action ?? '',
-      flows: keysOf(entry).map((key) => explainFlow(agent, entry, key, counts, sharers)),
+      flows: flowsOf(entry).map((flow) => explainFlow(agent, entry, flow, counts, sharers)),
     })),
   };
   return { body };
@@ -81,18 +81,17 @@ export async function explainAnswer(
 function explainFlow(
   agent: AgentView,
   entry: CompiledEntry,
-  key: string,
+  own: EncodedFlow,
   counts: ReadonlyMap<string, Count>,
   sharers: ReadonlyMap<string, readonly string[]>,
 ): ExplainedFlow {
-  const clause = entry.clauses.find(({ flow }) => flow.key === key);
-  const own = clause?.flow ?? entry.flows.find((flow) => flow.key === key);
-  const want = agent.desired.flow(key);
-  const flow = clause === undefined ? own : (want?.flow ?? own);
-  const { tableId = 0, priority = 0, cookie = 0n } = flow ?? {};
-  const owner = want?.owner;
-  const isShadowed = clause === undefined && owner !== undefined && owner !== entry.key;
-  const have = agent.reconciler.mirror?.flow(key);
+  const { key } = own;
+  const isClause = entry.clauses.includes(own);
+  // What stands there for a clause is that of all who share it.
+  const flow = isClause ? (agent.desired.flow(own) ?? own) : own;
+  const owner = agent.desired.ownerOf(own);
+  const isShadowed = !isClause && owner !== undefined && owner !== entry.key;
+  const have = agent.reconciler.mirror?.flow(own);
   const refusal = agent.reconciler.refused.get(key);
   const state: FlowState = isShadowed
     ? 'shadowed'
@@ -102,36 +101,36 @@ function explainFlow(
         ? 'unknown'
         : have === undefined
           ? 'missing'
-          : flow !== undefined && sameActions(flow, have)
+          : flow.sameActions(have)
             ? 'installed'
             : 'differs';
   return {
-    table: tableId,
-    tableName: TABLE_NAMES.get(tableId) ?? '',
-    priority,
-    cookie,
-    match: flow === undefined ? '' : formatMatch(matchOf(flow)),
-    actions: flow === undefined ? '' : formatInstructions(instructionsOf(flow)),
+    table: flow.tableId,
+    tableName: TABLE_NAMES.get(flow.tableId) ?? '',
+    priority: flow.priority,
+    cookie: flow.cookie,
+    match: formatMatch(matchOf(flow)),
+    actions: formatInstructions(instructionsOf(flow)),
     state,
     message: isShadowed ? `belongs to ${withoutKind(owner)}` : (refusal ?? ''),
-    clause: clause !== undefined,
+    clause: isClause,
     sharedWith: (sharers.get(key) ?? []).filter((name) => name !== withoutKind(entry.key)),
     packets: counts.get(key)?.packets ?? 0,
     bytes: counts.get(key)?.bytes ?? 0,
   };
 }
 
-function keysOf({ flows, clauses }: CompiledEntry): string[] {
-  return [...flows.map(({ key }) => key), ...clauses.map(({ flow }) => flow.key)];
+function flowsOf({ flows, clauses }: CompiledEntry): EncodedFlow[] {
+  return [...flows, ...clauses];
 }
 
 /** Entries by the keys of clauses that they have. */
 function sharersOf(agent: AgentView, keys: ReadonlySet<string>): Map<string, string[]> {
   const sharers = new Map<string, string[]>();
   for (const entry of agent.desired.entries()) {
-    for (const { flow } of entry.clauses) {
-      if (!keys.has(flow.key)) continue;
-      sharers.set(flow.key, [...(sharers.get(flow.key) ?? []), withoutKind(entry.key)]);
+    for (const { key } of entry.clauses) {
+      if (!keys.has(key)) continue;
+      sharers.set(key, [...(sharers.get(key) ?? []), withoutKind(entry.key)]);
     }
   }
   return sharers;

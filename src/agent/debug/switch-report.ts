@@ -2,7 +2,7 @@
  * `/diff`, `/groups` and `/drops`: the switch as it is now, by a fresh dump, against what is desired and by what it drops.
  * Reads only; lists are bounded, totals are not.
  */
-import { encodedFlowFromDump, instructionsOf, matchOf, sameActions } from '../../openflow/flow.ts';
+import { encodedFlowFromDump, instructionsOf, matchOf } from '../../openflow/flow.ts';
 import type { EncodedFlow } from '../../openflow/flow.ts';
 import {
   decodeFlowStats,
@@ -15,7 +15,7 @@ import type { OpenFlowConnection } from '../../openflow/client.ts';
 import { OFPMP } from '../../openflow/ofp13.ts';
 import { isOwnCookie, isRuleCookie } from '../flow/cookie.ts';
 import { DROP_REASONS, dropReasonOf } from '../flow/drop-reason.ts';
-import { isOwnGroup } from '../flow/tables/flood.ts';
+import { isOwnGroup } from '../flow/group-id.ts';
 import { EGRESS_CHAIN, INGRESS_CHAIN } from '../flow/tables/tiers.ts';
 import { visitOwnFlows } from '../reconcile/switch-dump.ts';
 import type { AgentView } from './agent-view.ts';
@@ -80,17 +80,18 @@ async function diffWithSwitch(
   const visit = (stats: FlowStats): void => {
     const { tableId, priority, cookie, match, instructions } = stats;
     const have = encodedFlowFromDump(tableId, priority, cookie, match, instructions);
-    const want = agent.desired.flow(have.key);
+    const want = agent.desired.flow(have);
+    const owner = agent.desired.ownerOf(have) ?? '';
     if (!isOwnCookie(cookie)) {
-      const owner =
-        want === undefined ? '' : `stands where ${ownerOf(want.owner, snapshot).name} should`;
-      note('foreign', () => rowOf(have, undefined, owner));
+      const place =
+        want === undefined ? '' : `stands where ${ownerOf(owner, snapshot).name} should`;
+      note('foreign', () => rowOf(have, undefined, place));
       return;
     }
     seen.add(have.key);
     if (want === undefined) note('extra', () => rowOf(have, undefined, ''));
-    else if (sameActions(want.flow, have)) totals.equal++;
-    else note('differs', () => rowOf(have, want.flow, ownerOf(want.owner, snapshot).name));
+    else if (want.sameActions(have)) totals.equal++;
+    else note('differs', () => rowOf(have, want, ownerOf(owner, snapshot).name));
   };
   const body = encodeFlowStatsRequest({});
   await connection.multipart(OFPMP.FLOW, body, (part) => decodeFlowStats(part, visit));
