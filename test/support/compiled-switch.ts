@@ -29,6 +29,9 @@ export interface TracedOutcome {
   readonly text: string;
 }
 
+/** Verdicts of rules on trial (docs/pipeline.md): they decide nothing. */
+const SHADOW_PRIORITY = 200;
+
 /** Adds an endpoint's port by number. */
 const portArgs = (port: number): string[] => [
   ...['--', 'add-port', 'br-int', `p${port}`],
@@ -97,9 +100,9 @@ export class CompiledSwitch {
     let drop: string | undefined;
     let tunnel = { dst: '', vni: 0 };
     for (const [index, line] of lines.entries()) {
-      const step = /^ *(\d+)\. .*cookie (0x[0-9a-f]+)$/.exec(line);
-      if (step !== null) {
-        const [table, cookie] = [Number(step[1]), BigInt(step[2] ?? 0)];
+      const step = /^ *(\d+)\. .*priority (\d+), cookie (0x[0-9a-f]+)$/.exec(line);
+      if (step !== null && Number(step[2]) !== SHADOW_PRIORITY) {
+        const [table, cookie] = [Number(step[1]), BigInt(step[3] ?? 0)];
         const name = this.#names.get(cookie) ?? DEFAULT;
         if (table === TABLE.egressVerdict.id) egress.push(name);
         if (table === TABLE.ingressVerdict.id) ingress.push(name);

@@ -122,7 +122,7 @@ const object = fc
       'baseline',
     ),
     priority: fc.constantFrom(0, 500, 500, 501),
-    enforcement: fc.constantFrom('Enforce', 'Enforce', 'Enforce', 'Suspended'),
+    enforcement: fc.constantFrom('Enforce', 'Enforce', 'Enforce', 'DryRun', 'Suspended'),
     rules: fc.array(entry, { minLength: 1, maxLength: 4, size: 'max' }),
     vni: fc.constantFrom(...VNIS),
   })
