@@ -99,6 +99,7 @@ function statusOf(agent: AgentView): unknown {
       ...source.snapshot.problems,
       ...(built?.problems ?? []),
       ...bridge.problems,
+      ...agent.desired.faults,
       ...agent.flowRestore.problems,
     ],
   };

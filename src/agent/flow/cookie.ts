@@ -81,3 +81,8 @@ export function isRuleCookie(cookie: bigint): boolean {
 export function isSharedCookie(cookie: bigint): boolean {
   return isOfCategory(cookie, 'shared');
 }
+
+/** True when the flow with this cookie is of the pipeline as a whole. */
+export function isPipelineCookie(cookie: bigint): boolean {
+  return isOwnCookie(cookie) && ((cookie >> OBJECT_BITS) & 0xfn) === COOKIE_CATEGORY.pipeline;
+}

@@ -7,6 +7,7 @@ import type { DpuRule } from '../../api/dpu-rule.ts';
 import type { EncodedFlow } from '../../openflow/flow.ts';
 import type { EncodedGroup } from '../../openflow/group-mod.ts';
 import type { EntryVerdict, RuleInput, Snapshot } from './model.ts';
+import { faultText } from './isolation.ts';
 import { objectName, ruleChanges, type RuleChanges } from './rule-changes.ts';
 import { clauseOf, shareClause } from './conjunction.ts';
 import { FlowIndex, NO_SLOT } from './flow-index.ts';
@@ -122,6 +123,11 @@ export class DesiredState {
       if (winner !== undefined && winner !== entry.key) return winner;
     }
     return undefined;
+  }
+
+  /** What the pipeline's own flows would have done against the isolation of networks, in sentences; empty as it should be. */
+  get faults(): readonly string[] {
+    return [...this.#units.values()].flatMap(({ output }) => (output.faults ?? []).map(faultText));
   }
 
   /** Brings the state to a snapshot. */

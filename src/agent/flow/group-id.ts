@@ -22,3 +22,13 @@ export function isOwnGroup(groupId: number): boolean {
   const tag = Math.floor(groupId / GROUP_TAG_UNIT);
   return tag === FLOOD_GROUP_TAG || tag === LEG_GROUP_TAG;
 }
+
+/** What a group of ours is for: a network, or the leg of a device; undefined when it is not ours. */
+export function groupSubject(
+  groupId: number,
+): { readonly vni: number } | { readonly ofport: number } | undefined {
+  const tag = Math.floor(groupId / GROUP_TAG_UNIT);
+  const subject = Math.floor((groupId % GROUP_TAG_UNIT) / 2);
+  if (tag === FLOOD_GROUP_TAG) return { vni: subject };
+  return tag === LEG_GROUP_TAG ? { ofport: subject } : undefined;
+}

@@ -12,6 +12,7 @@ import type { EntryGroups, EntryVerdict } from './model.ts';
 import { planRedirect } from './redirect.ts';
 import { conjunctionPays, makeClauses } from './conjunction.ts';
 import type { PipelineTable } from './pipeline.ts';
+import { faultText, ruleFlowFault } from './isolation.ts';
 import { matchVni, VERDICT_REGISTER } from './registers.ts';
 import { registerId, replyName, ruleEntryName } from './rule-id.ts';
 import { entryDimensions, entryReplies } from './group-match.ts';
@@ -81,7 +82,8 @@ export function compileRule(
     };
     // Replies to a redirect stand in the other chain: there its own id is free.
     const replyId = entry.reverse ? idOf(replyName(key)) : id;
-    const result = compileEntry(object, entry, verdicts[index] ?? {}, id, replyId);
+    const verdict = verdicts[index] ?? {};
+    const result = isolated(compileEntry(object, entry, verdict, id, replyId), verdict);
     return 'reason' in result
       ? { ...base, refusal: result, flows: [], clauses: [] }
       : { ...base, ...result };
@@ -91,6 +93,16 @@ export function compileRule(
 function leftOutOf(groups: EntryGroups | undefined): { leftOut?: number } {
   if (groups === undefined) return {};
   return { leftOut: (groups.source?.leftOut ?? 0) + (groups.destination?.leftOut ?? 0) };
+}
+
+/** What was compiled, unless it would reach beyond the network that the entry may speak for. */
+function isolated(result: EntryFlows | Refusal, { vni }: EntryVerdict): EntryFlows | Refusal {
+  if ('reason' in result || vni === undefined) return result;
+  for (const flow of [...result.flows, ...result.clauses.map((clause) => clause.flow)]) {
+    const fault = ruleFlowFault(flow, vni);
+    if (fault !== undefined) return { reason: 'IsolationViolation', message: faultText(fault) };
+  }
+  return result;
 }
 
 /** The flows of one entry, or why it has none. */

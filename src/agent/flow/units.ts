@@ -3,11 +3,18 @@
  * whether it must be compiled again. Rules are units too, but are kept apart, since there are many (`desired.ts`).
  */
 import { formatIp, formatMac, formatPrefix } from '../../base/address.ts';
+import type { Vni } from '../../base/brand.ts';
 import type { EncodedFlow } from '../../openflow/flow.ts';
 import type { EncodedGroup } from '../../openflow/group-mod.ts';
 import { hashName, makeCookie, type CookieCategory } from './cookie.ts';
 import { shadowVerdict } from './dry-run.ts';
 import { FlowList } from './flow-list.ts';
+import {
+  groupFault,
+  pipelineFlowFault,
+  type IsolationFault,
+  type PortNetworks,
+} from './isolation.ts';
 import type { LocalEndpoint, Network, Snapshot } from './model.ts';
 import { TABLE } from './pipeline.ts';
 import { defaultActionName, registerId } from './rule-id.ts';
@@ -30,6 +37,8 @@ import { tierBase, tierDefault, TIER_CHAINS } from './tables/tiers.ts';
 export interface UnitOutput {
   readonly flows: readonly EncodedFlow[];
   readonly groups: readonly EncodedGroup[];
+  /** What was left out because it would let networks meet; only where something was. */
+  readonly faults?: readonly IsolationFault[];
 }
 
 /** A unit that may have to be compiled. */
@@ -97,7 +106,26 @@ export function pipelineUnits(snapshot: Snapshot, idOf: (name: string) => bigint
       );
     }
   }
-  return units;
+  const networks = portNetworks(snapshot);
+  return units.map((each) => ({ ...each, compile: () => isolated(each.compile(), networks) }));
+}
+
+function portNetworks({ tunnel, locals, legs }: Snapshot): PortNetworks {
+  const byPort = new Map<number, Vni>();
+  for (const { ofport, vni } of [...locals, ...legs]) byPort.set(ofport, vni);
+  return { tunnel: tunnel?.ofport, vniOf: (ofport) => byPort.get(ofport) };
+}
+
+/** What was compiled, without what would let networks meet. */
+export function isolated(output: UnitOutput, networks: PortNetworks): UnitOutput {
+  const faults: IsolationFault[] = [];
+  const isSound = (fault: IsolationFault | undefined): boolean => {
+    if (fault !== undefined) faults.push(fault);
+    return fault === undefined;
+  };
+  const flows = output.flows.filter((flow) => isSound(pipelineFlowFault(flow, networks)));
+  const groups = output.groups.filter((group) => isSound(groupFault(group, networks)));
+  return faults.length === 0 ? output : { flows, groups, faults };
 }
 
 function networkUnit(

@@ -1,0 +1,182 @@
+/**
+ * What a flow_mod or a bucket does that could let tenants meet: which network it matches, where it sends to, what it writes
+ * into the fields that keep networks apart. One walk over the bytes, into an object that is used again for the next flow.
+ * It judges nothing (`isolation.ts`).
+ */
+import { Buffer } from 'node:buffer';
+import { instructionsOffset, MATCH_HEADER_SIZE, MATCH_OFFSET } from '../../openflow/flow.ts';
+import { NX_VENDOR_ID, NXAST, OFPAT, OFPIT } from '../../openflow/ofp13.ts';
+import { fieldByHeader, fieldByName, type FieldName } from '../../openflow/oxm-fields.ts';
+
+const OXM_HEADER_SIZE = 4;
+const VNI_MAX = 0xffffff;
+const HAS_MASK = 0x100;
+const TABLE_OFFSET = 24;
+const PRIORITY_OFFSET = 30;
+const ACTION_HEADER_SIZE = 4;
+const INSTRUCTION_ACTIONS_OFFSET = 8;
+
+function headersOf(name: FieldName): readonly number[] {
+  const field = fieldByName(name);
+  return field === undefined ? [] : [field.header, field.nxmHeader];
+}
+
+const [METADATA, IN_PORT, TUNNEL_ID, OUTPUT_REGISTER] = (
+  ['metadata', 'inPort', 'tunnelId', 'reg1'] as const
+).map(headersOf) as [readonly number[], readonly number[], readonly number[], readonly number[]];
+
+/** Nicira actions that neither send, nor write a field that keeps networks apart. */
+const HARMLESS_NICIRA: ReadonlySet<number> = new Set([
+  NXAST.RESUBMIT_TABLE,
+  NXAST.CONJUNCTION,
+  NXAST.CONTROLLER,
+]);
+
+/** The facts of the flow or bucket that was read last. */
+export class FlowFacts {
+  tableId = 0;
+  priority = 0;
+  /** The network that it matches, all 24 bits; undefined when it matches any. */
+  vni: number | undefined;
+  inPort: number | undefined;
+  tunnelId: number | undefined;
+  /** The network that it puts packets into. */
+  setsVni: number | undefined;
+  /** True where the VNI on the wire becomes that of the packet's network. */
+  movesVniToTunnel = false;
+  /** VNIs that it writes for the wire. */
+  readonly tunnelIds: number[] = [];
+  /** ofports that it sends to, or chooses as the output. */
+  readonly ports: number[] = [];
+  readonly groups: number[] = [];
+  /** The first thing that a flow of ours never does. */
+  strange: string | undefined;
+  #bytes: Buffer = Buffer.alloc(0);
+
+  /** Reads an OFPT_FLOW_MOD whose match has `matchLength` bytes of fields. */
+  readFlow(message: Uint8Array, matchLength: number): this {
+    this.#reset(message);
+    this.tableId = this.#bytes.readUInt8(TABLE_OFFSET);
+    this.priority = this.#bytes.readUInt16BE(PRIORITY_OFFSET);
+    const start = MATCH_OFFSET + MATCH_HEADER_SIZE;
+    this.#readMatch(start, start + matchLength);
+    this.#readInstructions(instructionsOffset(matchLength));
+    return this;
+  }
+
+  /** Reads the actions `bytes` of a bucket. */
+  readActions(bytes: Uint8Array): this {
+    this.#reset(bytes);
+    this.#readActions(0, bytes.length);
+    return this;
+  }
+
+  #reset(bytes: Uint8Array): void {
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.tableId = 0;
+    this.priority = 0;
+    this.vni = undefined;
+    this.inPort = undefined;
+    this.tunnelId = undefined;
+    this.setsVni = undefined;
+    this.movesVniToTunnel = false;
+    this.tunnelIds.length = 0;
+    this.ports.length = 0;
+    this.groups.length = 0;
+    this.strange = undefined;
+  }
+
+  #readMatch(start: number, end: number): void {
+    for (let at = start; at < end;) {
+      const header = this.#bytes.readUInt32BE(at);
+      const value = at + OXM_HEADER_SIZE;
+      if (METADATA.includes(header)) this.vni = this.#vniAt(value);
+      else if (TUNNEL_ID.includes(header)) this.tunnelId = this.#vniAt(value);
+      else if (IN_PORT.includes(header)) this.inPort = this.#bytes.readUInt32BE(value);
+      else if ((header & HAS_MASK) !== 0 && METADATA.includes(unmasked(header))) {
+        this.#note('matches a part of metadata');
+      }
+      at = value + (header & 0xff);
+    }
+  }
+
+  #readInstructions(start: number): void {
+    for (let at = start; at < this.#bytes.length;) {
+      const type = this.#bytes.readUInt16BE(at);
+      const length = this.#bytes.readUInt16BE(at + 2);
+      if (type === OFPIT.APPLY_ACTIONS) {
+        this.#readActions(at + INSTRUCTION_ACTIONS_OFFSET, at + length);
+      } else if (type !== OFPIT.GOTO_TABLE && type !== OFPIT.METER) {
+        this.#note(`has an instruction of type ${type}`);
+      }
+      at += length;
+    }
+  }
+
+  #readActions(start: number, end: number): void {
+    for (let at = start; at + ACTION_HEADER_SIZE < end;) {
+      const type = this.#bytes.readUInt16BE(at);
+      const length = this.#bytes.readUInt16BE(at + 2);
+      if (type === OFPAT.OUTPUT) this.ports.push(this.#bytes.readUInt32BE(at + 4));
+      else if (type === OFPAT.GROUP) this.groups.push(this.#bytes.readUInt32BE(at + 4));
+      else if (type === OFPAT.SET_FIELD) this.#readSetField(at + 4);
+      else if (type === OFPAT.EXPERIMENTER) this.#readNicira(at, at + length);
+      else this.#note(`has an action of type ${type}`);
+      at += length;
+    }
+  }
+
+  #readSetField(at: number): void {
+    const header = this.#bytes.readUInt32BE(at);
+    const value = at + OXM_HEADER_SIZE;
+    if (METADATA.includes(header)) this.setsVni = this.#vniAt(value);
+    else if (TUNNEL_ID.includes(header)) this.tunnelIds.push(this.#vniAt(value));
+    else if (OUTPUT_REGISTER.includes(header)) this.ports.push(this.#bytes.readUInt32BE(value));
+    else if (IN_PORT.includes(header)) this.#note('writes in_port');
+  }
+
+  #readNicira(at: number, end: number): void {
+    const subtype = this.#bytes.readUInt16BE(at + 8);
+    if (this.#bytes.readUInt32BE(at + 4) !== NX_VENDOR_ID) {
+      this.#note('has an action of another vendor');
+    } else if (subtype === NXAST.REG_MOVE) {
+      const [from, to] = [this.#bytes.readUInt32BE(at + 16), this.#bytes.readUInt32BE(at + 20)];
+      if (TUNNEL_ID.includes(to) && METADATA.includes(from)) this.movesVniToTunnel = true;
+      else this.#checkRegister(to);
+    } else if (subtype === NXAST.REG_LOAD) {
+      const bits = (this.#bytes.readUInt16BE(at + 10) & 0x3f) + 1;
+      const to = this.#bytes.readUInt32BE(at + 12);
+      if (OUTPUT_REGISTER.includes(to) && bits === 32) {
+        this.ports.push(Number(this.#bytes.readBigUInt64BE(at + 16)));
+      } else this.#checkRegister(to);
+    } else if (subtype === NXAST.OUTPUT_REG) {
+      if (!OUTPUT_REGISTER.includes(this.#bytes.readUInt32BE(at + 12))) {
+        this.#note('sends to a port from another register than reg1');
+      }
+    } else if (!HARMLESS_NICIRA.has(subtype)) {
+      this.#note(`has a Nicira action of subtype ${subtype}, ${end - at} bytes`);
+    }
+  }
+
+  /** A part of a field is written: only registers may be, and reg1 as a whole alone. */
+  #checkRegister(header: number): void {
+    const name = fieldByHeader(header)?.name ?? '';
+    if (!name.startsWith('reg') || name === 'reg1')
+      this.#note(`writes a part of ${name || 'a field'}`);
+  }
+
+  #vniAt(at: number): number {
+    const value = this.#bytes.readBigUInt64BE(at);
+    if (value > BigInt(VNI_MAX)) this.#note('has a VNI of more than 24 bits');
+    return Number(value);
+  }
+
+  #note(strange: string): void {
+    this.strange ??= strange;
+  }
+}
+
+/** The header of the same field without its mask: half as long. */
+function unmasked(header: number): number {
+  return ((header & ~0x1ff) | ((header & 0xff) >> 1)) >>> 0;
+}
