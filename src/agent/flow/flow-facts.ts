@@ -4,15 +4,14 @@
  * It judges nothing (`isolation.ts`).
  */
 import { Buffer } from 'node:buffer';
-import { instructionsOffset, MATCH_HEADER_SIZE, MATCH_OFFSET } from '../../openflow/flow.ts';
+import type { EncodedFlow } from '../../openflow/flow.ts';
+import { bufferOver } from '../../openflow/match.ts';
 import { NX_VENDOR_ID, NXAST, OFPAT, OFPIT } from '../../openflow/ofp13.ts';
 import { fieldByHeader, fieldByName, type FieldName } from '../../openflow/oxm-fields.ts';
 
 const OXM_HEADER_SIZE = 4;
 const VNI_MAX = 0xffffff;
 const HAS_MASK = 0x100;
-const TABLE_OFFSET = 24;
-const PRIORITY_OFFSET = 30;
 const ACTION_HEADER_SIZE = 4;
 const INSTRUCTION_ACTIONS_OFFSET = 8;
 
@@ -53,14 +52,14 @@ export class FlowFacts {
   strange: string | undefined;
   #bytes: Buffer = Buffer.alloc(0);
 
-  /** Reads an OFPT_FLOW_MOD whose match has `matchLength` bytes of fields. */
-  readFlow(message: Uint8Array, matchLength: number): this {
-    this.#reset(message);
-    this.tableId = this.#bytes.readUInt8(TABLE_OFFSET);
-    this.priority = this.#bytes.readUInt16BE(PRIORITY_OFFSET);
-    const start = MATCH_OFFSET + MATCH_HEADER_SIZE;
-    this.#readMatch(start, start + matchLength);
-    this.#readInstructions(instructionsOffset(matchLength));
+  /** Reads a flow. */
+  readFlow(flow: EncodedFlow): this {
+    this.#reset(flow.match);
+    this.tableId = flow.tableId;
+    this.priority = flow.priority;
+    this.#readMatch();
+    this.#bytes = bufferOver(flow.instructions);
+    this.#readInstructions();
     return this;
   }
 
@@ -72,7 +71,7 @@ export class FlowFacts {
   }
 
   #reset(bytes: Uint8Array): void {
-    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.#bytes = bufferOver(bytes);
     this.tableId = 0;
     this.priority = 0;
     this.vni = undefined;
@@ -86,8 +85,8 @@ export class FlowFacts {
     this.strange = undefined;
   }
 
-  #readMatch(start: number, end: number): void {
-    for (let at = start; at < end;) {
+  #readMatch(): void {
+    for (let at = 0; at < this.#bytes.length;) {
       const header = this.#bytes.readUInt32BE(at);
       const value = at + OXM_HEADER_SIZE;
       if (METADATA.includes(header)) this.vni = this.#vniAt(value);
@@ -100,8 +99,8 @@ export class FlowFacts {
     }
   }
 
-  #readInstructions(start: number): void {
-    for (let at = start; at < this.#bytes.length;) {
+  #readInstructions(): void {
+    for (let at = 0; at < this.#bytes.length;) {
       const type = this.#bytes.readUInt16BE(at);
       const length = this.#bytes.readUInt16BE(at + 2);
       if (type === OFPIT.APPLY_ACTIONS) {

@@ -53,7 +53,7 @@ const facts = new FlowFacts();
 
 /** What is wrong with a flow of a rule that may speak for network `vni` alone; undefined when nothing is. */
 export function ruleFlowFault(flow: EncodedFlow, vni: number): IsolationFault | undefined {
-  facts.readFlow(flow.message, flow.matchLength);
+  facts.readFlow(flow);
   const what =
     facts.strange ??
     (facts.vni === vni
@@ -72,7 +72,7 @@ export function pipelineFlowFault(
   flow: EncodedFlow,
   networks: PortNetworks,
 ): IsolationFault | undefined {
-  facts.readFlow(flow.message, flow.matchLength);
+  facts.readFlow(flow);
   const what = facts.strange ?? entryFault(networks) ?? sendFault(facts.vni, networks);
   if (what !== undefined) return { what, witness: witnessOf(flow) };
   const isOfAll = facts.vni === undefined && !isPipelineCookie(flow.cookie) && facts.priority > 0;

@@ -98,7 +98,7 @@ function leftOutOf(groups: EntryGroups | undefined): { leftOut?: number } {
 /** What was compiled, unless it would reach beyond the network that the entry may speak for. */
 function isolated(result: EntryFlows | Refusal, { vni }: EntryVerdict): EntryFlows | Refusal {
   if ('reason' in result || vni === undefined) return result;
-  for (const flow of [...result.flows, ...result.clauses.map((clause) => clause.flow)]) {
+  for (const flow of [...result.flows, ...result.clauses]) {
     const fault = ruleFlowFault(flow, vni);
     if (fault !== undefined) return { reason: 'IsolationViolation', message: faultText(fault) };
   }
