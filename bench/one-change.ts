@@ -56,7 +56,6 @@ class RuleEditor {
             committed: () => {},
             bundle: () => {},
             driftRepaired: () => {},
-            compileDiverged: () => {},
             eventToCommit: (seconds) => self.#committed(seconds * 1000),
           },
           ...(debounceMs === undefined ? {} : { debounceMs }),

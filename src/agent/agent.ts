@@ -10,7 +10,6 @@ import { reloadConfig } from './config-reload.ts';
 import type { AgentView } from './debug/agent-view.ts';
 import { CounterReader } from './debug/counters.ts';
 import { DebugServer } from './debug/debug-server.ts';
-import { EventLog, type AgentEvent } from './debug/event-log.ts';
 import { debugRoutes } from './debug/views.ts';
 import { DesiredState } from './flow/desired.ts';
 import type { Snapshot } from './flow/model.ts';
@@ -37,7 +36,7 @@ export class Agent implements AgentView {
   readonly metrics: AgentMetrics;
   readonly counters: CounterReader;
   readonly flowRestore: FlowRestoreWait;
-  readonly #logger: EventLog;
+  readonly #logger: Logger;
   readonly #debug: DebugServer;
   readonly #scrape: DebugServer;
   #config: AgentConfig;
@@ -45,8 +44,7 @@ export class Agent implements AgentView {
   #closed = false;
   #built: BuiltSnapshot | undefined;
 
-  constructor(config: AgentConfig, log: Logger) {
-    const logger = new EventLog(log);
+  constructor(config: AgentConfig, logger: Logger) {
     this.#config = config;
     this.#logger = logger;
     this.source = makeSource(config, logger);
@@ -94,11 +92,6 @@ export class Agent implements AgentView {
   /** The configuration in force. */
   get config(): AgentConfig {
     return this.#config;
-  }
-
-  /** Recent events, oldest first. */
-  get events(): readonly AgentEvent[] {
-    return this.#logger.events;
   }
 
   /** What the last snapshot left out, and why. */

@@ -17,3 +17,7 @@ export const NAMESPACE_NAME_LABEL = 'kubernetes.io/metadata.name';
 export const ORIGIN_KIND_LABEL = `${GROUP}/origin-kind`;
 /** Annotation of what was made from another object: `Kind/namespace/name`. */
 export const ORIGIN_ANNOTATION = `${GROUP}/origin`;
+/** Label of what a hub wrote: the hub's id. */
+export const HUB_LABEL = `${GROUP}/hub`;
+/** Annotation of what a hub wrote: a hash of what it wrote, which tells a new wish from an old one. */
+export const APPLIED_ANNOTATION = `${GROUP}/applied`;

@@ -44,8 +44,7 @@ const statusSchema = z.object({
     .default([]),
 });
 
-/** One row of `/rules`. */
-export const ruleSchema = z.object({
+const ruleSchema = z.object({
   namespace: z.string(),
   name: z.string(),
   rule: z.string(),

@@ -4,7 +4,8 @@
  */
 import { open } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
-import { EXIT, runDpuHub } from './program.ts';
+import { runDpuHub } from './program.ts';
+import { EXIT } from './surroundings.ts';
 
 /** Most bytes that are read of one file. */
 const INPUT_BYTES_MAX = 64 * 1024 * 1024;

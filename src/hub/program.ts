@@ -3,40 +3,12 @@
  * ends the process nor reads its environment.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { stringify } from 'yaml';
-import type { DpuNetwork } from '../api/dpu-network.ts';
 import { dnsLabel, dnsSubdomain } from '../api/field.ts';
-import { errorMessage } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
-import { translateSet, type TranslatedSet } from './translate/policy-set.ts';
-import { type PlacedPolicy, readPolicyText } from './translate/policy-text.ts';
-
-/** Exit statuses of dpu-hub, as docs/hub.md lists them. */
-export const EXIT = {
-  OK: 0,
-  /** Something in the input is refused. */
-  REFUSED: 1,
-  USAGE: 2,
-  /** A file cannot be read. */
-  UNREADABLE: 3,
-} as const;
-
-/** What dpu-hub has of the world. */
-export interface Surroundings {
-  /** The text of a file, `-` for standard input. Rejects when it cannot be read. */
-  read(file: string): Promise<string>;
-  /** Writes to standard output. */
-  print(text: string): void;
-  /** Writes to standard error. */
-  complain(text: string): void;
-}
-
-interface TranslateOptions {
-  readonly filename: string[];
-  readonly output: 'yaml' | 'json';
-  readonly namespace: string;
-  readonly network?: string;
-}
+import { applyInput, type ApplyVerbOptions } from './apply-verb.ts';
+import { PRUNE_GUARD } from './apply/apply-set.ts';
+import { formatObjects, type InputOptions, readInput } from './policy-input.ts';
+import { EXIT, type Surroundings } from './surroundings.ts';
 
 /** Runs dpu-hub with the arguments behind its name; the result is the exit status. */
 export async function runDpuHub(args: readonly string[], world: Surroundings): Promise<number> {
@@ -65,15 +37,84 @@ function makeProgram(world: Surroundings, end: (exit: number) => void): Command 
     .addHelpText(
       'after',
       `
-Exit status: 0 well; 1 the input is refused; 2 wrong usage; 3 a file cannot be read.
+Exit status: 0 well; 1 something is refused; 2 wrong usage; 3 a file or a cluster cannot be read.
 
 Examples:
   dpu-hub translate -f policies.yaml
-  dpu-hub translate --help`,
+  dpu-hub diff -f policies.yaml --kubeconfig customer.yaml`,
     );
-  program
-    .command('translate')
-    .description('print the DPURules and DPUGroups that NetworkPolicies become; needs no cluster')
+  addTranslate(program, world, end);
+  addApply(program, world, end);
+  return program;
+}
+
+function addTranslate(program: Command, world: Surroundings, end: (exit: number) => void): void {
+  withInput(
+    program
+      .command('translate')
+      .description(
+        'print the DPURules and DPUGroups that NetworkPolicies become; needs no cluster',
+      ),
+  )
+    .addOption(
+      new Option('-o, --output <format>', 'documents, or one List')
+        .choices(['yaml', 'json'])
+        .default('yaml'),
+    )
+    .addHelpText(
+      'after',
+      `
+Nothing is printed when any policy is refused. What has no effect by definition is noted on standard error.
+
+Examples:
+  dpu-hub translate -f policies.yaml
+  dpu-hub translate -f policies.yaml -f networks.yaml -o json
+  kubectl get networkpolicies -A -o yaml | dpu-hub translate -f - | kubectl diff -f -`,
+    )
+    .action(async (options: InputOptions & { output: 'yaml' | 'json' }) => {
+      const input = await readInput(options, world);
+      if (typeof input !== 'number') world.print(formatObjects(input, options.output));
+      end(typeof input === 'number' ? input : EXIT.OK);
+    });
+}
+
+function addApply(program: Command, world: Surroundings, end: (exit: number) => void): void {
+  const verbs = [
+    ['diff', 'print what apply would change on a cluster, as its API server says'],
+    ['apply', 'bring a cluster to what NetworkPolicies become'],
+  ] as const;
+  for (const [verb, description] of verbs) {
+    withInput(program.command(verb).description(description))
+      .requiredOption(
+        '--kubeconfig <file>',
+        'the cluster; certificates and token in the file itself',
+      )
+      .option(
+        '--hub-id <name>',
+        "whose objects these are: another hub's are left alone",
+        parseWith(dnsLabel, 'a DNS-1123 label'),
+        'manual',
+      )
+      .option('--prune', 'delete objects of this hub id that the input no longer asks for')
+      .option(
+        '--allow-large-prune',
+        `delete also more than half, when it is ${PRUNE_GUARD} objects or more`,
+      )
+      .addHelpText(
+        'after',
+        `
+${verb === 'diff' ? `Exit status: 0 nothing would change; ${EXIT.DIFFERENT} something would; 1 something is refused or is others'.\n` : ''}
+Examples:
+  dpu-hub ${verb} -f policies.yaml --kubeconfig customer.yaml
+  dpu-hub ${verb} -f policies.yaml --kubeconfig customer.yaml --prune`,
+      )
+      .action(async (options: ApplyVerbOptions) => end(await applyInput(options, verb, world)));
+  }
+}
+
+/** The options that say what is translated. */
+function withInput(command: Command): Command {
+  return command
     .addOption(
       new Option(
         '-f, --filename <file>',
@@ -81,11 +122,6 @@ Examples:
       )
         .argParser((file: string, files: string[] | undefined) => [...(files ?? []), file])
         .makeOptionMandatory(),
-    )
-    .addOption(
-      new Option('-o, --output <format>', 'documents, or one List')
-        .choices(['yaml', 'json'])
-        .default('yaml'),
     )
     .option(
       '-n, --namespace <name>',
@@ -98,19 +134,7 @@ Examples:
       'DPUNetwork of the pods; default: the DPUNetwork of the input that lists the namespace, else the name of the namespace',
       parseWith(dnsSubdomain, 'a DNS-1123 subdomain'),
     )
-    .allowExcessArguments(false)
-    .addHelpText(
-      'after',
-      `
-Nothing is printed when any policy is refused. What has no effect by definition is noted on standard error.
-
-Examples:
-  dpu-hub translate -f policies.yaml
-  dpu-hub translate -f policies.yaml -f networks.yaml -o json
-  kubectl get networkpolicies -A -o yaml | dpu-hub translate -f - | kubectl diff -f -`,
-    )
-    .action(async (options: TranslateOptions) => end(await translate(options, world)));
-  return program;
+    .allowExcessArguments(false);
 }
 
 function parseWith(schema: typeof dnsLabel, accepted: string): (text: string) => string {
@@ -118,43 +142,4 @@ function parseWith(schema: typeof dnsLabel, accepted: string): (text: string) =>
     if (schema.safeParse(text).success) return text;
     throw new InvalidArgumentError(`accepted: ${accepted}.`);
   };
-}
-
-async function translate(options: TranslateOptions, world: Surroundings): Promise<number> {
-  const policies: PlacedPolicy[] = [];
-  const networks: DpuNetwork[] = [];
-  const problems: string[] = [];
-  const say = (text: string): void => world.complain(`dpu-hub: ${text}\n`);
-  for (const file of options.filename) {
-    const name = file === '-' ? 'standard input' : file;
-    let text: string;
-    try {
-      text = await world.read(file);
-    } catch (error) {
-      say(`${name}: cannot be read: ${errorMessage(error)}`);
-      return EXIT.UNREADABLE;
-    }
-    const read = readPolicyText(text, name, options.namespace);
-    policies.push(...read.policies);
-    networks.push(...read.networks);
-    problems.push(...read.problems);
-    for (const note of read.notes) say(`note: ${note}`);
-  }
-  const translated = translateSet(policies, networks, options.network);
-  problems.push(...translated.problems);
-  for (const problem of problems) say(problem);
-  if (problems.length > 0) return EXIT.REFUSED;
-  world.print(formatObjects(translated.objects, options.output));
-  return EXIT.OK;
-}
-
-function formatObjects(objects: TranslatedSet['objects'], format: 'yaml' | 'json'): string {
-  if (format === 'json') {
-    return `${JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }, null, 2)}\n`;
-  }
-  const documents = objects.map((object) =>
-    // Version 1.1: kubectl's reader takes words such as on and no for booleans unless they are quoted.
-    stringify(object, { version: '1.1', lineWidth: 100, aliasDuplicateObjects: false }),
-  );
-  return documents.join('---\n');
 }

@@ -4,13 +4,11 @@
  * it shares no code with the compiler.
  */
 import ipaddr from 'ipaddr.js';
-import type {
-  DpuGroupSliceManifest,
-  DpuRuleManifest,
-  GroupEntryManifest,
-  RuleMatchManifest,
-} from '../../src/hub/translate/manifest.ts';
+import type { DpuGroupSlice } from '../../src/api/dpu-group-slice.ts';
+import type { DpuRuleManifest, RuleMatchManifest } from '../../src/hub/translate/manifest.ts';
 import type { Connection } from './policy-evaluator.ts';
+
+type GroupEntry = DpuGroupSlice['spec']['entries'][number];
 
 const TIER_ORDER = ['platform', 'admin', 'tenant', 'policy', 'isolation', 'baseline'];
 
@@ -38,11 +36,11 @@ function hasPort(ports: readonly (number | string)[], port: number): boolean {
 }
 
 /** Addresses of groups by `namespace/name`. */
-export type Groups = ReadonlyMap<string, readonly GroupEntryManifest[]>;
+export type Groups = ReadonlyMap<string, readonly GroupEntry[]>;
 
 /** The addresses of all groups, by `namespace/name`. */
-export function groupsOf(slices: readonly DpuGroupSliceManifest[]): Groups {
-  const groups = new Map<string, GroupEntryManifest[]>();
+export function groupsOf(slices: readonly DpuGroupSlice[]): Groups {
+  const groups = new Map<string, GroupEntry[]>();
   for (const { metadata, spec } of slices) {
     const key = `${metadata.namespace}/${metadata.labels['dpu.network/group']}`;
     groups.set(key, [...(groups.get(key) ?? []), ...spec.entries]);

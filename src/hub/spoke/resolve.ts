@@ -4,18 +4,15 @@
  * group, so that a pod that comes or goes changes one small object. Prefixes of a group are the agents' to read.
  */
 import { API_VERSION, GROUP_LABEL } from '../../api/labels.ts';
+import { type DpuGroupSlice, SLICE_ENTRIES_MAX } from '../../api/dpu-group-slice.ts';
 import { type Labels, selectorMatches } from '../translate/label-selector.ts';
-import type {
-  DpuGroupManifest,
-  DpuGroupSliceManifest,
-  GroupEntryManifest,
-  NamedPorts,
-} from '../translate/manifest.ts';
+import type { DpuGroupManifest } from '../translate/manifest.ts';
 
-/** Most entries of one slice. */
-export const SLICE_ENTRIES_MAX = 1000;
-/** Most named ports of one address that are carried. */
+/** Most named ports of one entry. */
 const NAMED_PORTS_MAX = 32;
+
+type GroupEntry = DpuGroupSlice['spec']['entries'][number];
+type NamedPorts = NonNullable<GroupEntry['ports']>;
 
 /** A container port that has a name. */
 export interface NamedPort {
@@ -56,19 +53,19 @@ export function resolveGroups(
   pods: readonly PodView[],
   namespaces: readonly NamespaceView[],
   groups: readonly DpuGroupManifest[],
-  previous: readonly DpuGroupSliceManifest[] = [],
-): DpuGroupSliceManifest[] {
+  previous: readonly DpuGroupSlice[] = [],
+): DpuGroupSlice[] {
   const eligible = pods.filter(
     ({ vni, hostNetwork, ended, ips }) =>
       vni !== undefined && !hostNetwork && !ended && ips.length > 0,
   );
   const podsByNamespace = Map.groupBy(eligible, ({ namespace }) => namespace);
-  const slicesByGroup = Map.groupBy(previous, ({ metadata }) =>
-    groupKey(metadata.namespace, metadata.labels[GROUP_LABEL] ?? ''),
+  const slicesByGroup = Map.groupBy(previous, (slice) =>
+    groupKey(slice.metadata.namespace, slice.metadata.labels[GROUP_LABEL]),
   );
   return groups.flatMap((group) => {
     const { namespace, name } = group.metadata;
-    const entries = new Map<string, GroupEntryManifest>();
+    const entries = new Map<string, GroupEntry>();
     for (const place of selectedNamespaces(group, namespaces)) {
       for (const pod of podsByNamespace.get(place) ?? []) {
         if (!selectorMatches(group.spec.podSelector ?? {}, pod.labels)) continue;
@@ -99,7 +96,7 @@ function selectedNamespaces(
 }
 
 /** The entries of a pod: one for each address, and more where one name of a port has more than one protocol. */
-function* podEntries({ ips, vni, ports }: PodView): Generator<GroupEntryManifest> {
+function* podEntries({ ips, vni, ports }: PodView): Generator<GroupEntry> {
   if (vni === undefined) return;
   const layers = portLayers(ports);
   for (const ip of ips) {
@@ -115,7 +112,7 @@ function portLayers(ports: readonly NamedPort[]): NamedPorts[] {
     const key = `${port.name}/${port.protocol}`;
     if (!unique.has(key)) unique.set(key, port);
   }
-  const layers: Map<string, readonly [NamedPort['protocol'], number]>[] = [];
+  const layers: Map<string, [NamedPort['protocol'], number]>[] = [];
   const sorted = [...unique].sort(([one], [other]) => (one < other ? -1 : 1));
   for (const [, { name, protocol, port }] of sorted) {
     const room = layers.find((layer) => !layer.has(name) && layer.size < NAMED_PORTS_MAX);
@@ -129,14 +126,14 @@ function portLayers(ports: readonly NamedPort[]): NamedPorts[] {
 function placeEntries(
   namespace: string,
   group: string,
-  entries: ReadonlyMap<string, GroupEntryManifest>,
-  previous: readonly DpuGroupSliceManifest[],
-): DpuGroupSliceManifest[] {
+  entries: ReadonlyMap<string, GroupEntry>,
+  previous: readonly DpuGroupSlice[],
+): DpuGroupSlice[] {
   const missing = new Map(entries);
-  const slices = new Map<string, GroupEntryManifest[]>();
+  const slices = new Map<string, GroupEntry[]>();
   const inOrder = [...previous].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   for (const slice of inOrder) {
-    const kept: GroupEntryManifest[] = [];
+    const kept: GroupEntry[] = [];
     for (const old of slice.spec.entries) {
       // Written anew, so that the order of fields in what the server sent back does not matter.
       const { ip, vni, ports } = old;
