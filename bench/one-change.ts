@@ -56,6 +56,7 @@ class RuleEditor {
             committed: () => {},
             bundle: () => {},
             driftRepaired: () => {},
+            compileDiverged: () => {},
             eventToCommit: (seconds) => self.#committed(seconds * 1000),
           },
           ...(debounceMs === undefined ? {} : { debounceMs }),

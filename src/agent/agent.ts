@@ -10,6 +10,7 @@ import { reloadConfig } from './config-reload.ts';
 import type { AgentView } from './debug/agent-view.ts';
 import { CounterReader } from './debug/counters.ts';
 import { DebugServer } from './debug/debug-server.ts';
+import { EventLog, type AgentEvent } from './debug/event-log.ts';
 import { debugRoutes } from './debug/views.ts';
 import { DesiredState } from './flow/desired.ts';
 import type { Snapshot } from './flow/model.ts';
@@ -36,7 +37,7 @@ export class Agent implements AgentView {
   readonly metrics: AgentMetrics;
   readonly counters: CounterReader;
   readonly flowRestore: FlowRestoreWait;
-  readonly #logger: Logger;
+  readonly #logger: EventLog;
   readonly #debug: DebugServer;
   readonly #scrape: DebugServer;
   #config: AgentConfig;
@@ -44,7 +45,8 @@ export class Agent implements AgentView {
   #closed = false;
   #built: BuiltSnapshot | undefined;
 
-  constructor(config: AgentConfig, logger: Logger) {
+  constructor(config: AgentConfig, log: Logger) {
+    const logger = new EventLog(log);
     this.#config = config;
     this.#logger = logger;
     this.source = makeSource(config, logger);
@@ -92,6 +94,11 @@ export class Agent implements AgentView {
   /** The configuration in force. */
   get config(): AgentConfig {
     return this.#config;
+  }
+
+  /** Recent events, oldest first. */
+  get events(): readonly AgentEvent[] {
+    return this.#logger.events;
   }
 
   /** What the last snapshot left out, and why. */

@@ -34,6 +34,7 @@ export class AgentMetrics implements ReconcileObserver {
   readonly #eventToCommit: Histogram;
   readonly #stages: Histogram<'stage'>;
   readonly #drift: Counter;
+  readonly #diverged: Counter;
   readonly #reconnects: Counter<'peer'>;
 
   constructor(source: ScrapeSource) {
@@ -72,6 +73,11 @@ export class AgentMetrics implements ReconcileObserver {
     this.#drift = new Counter({
       name: 'dpu_agent_drift_repairs_total',
       help: 'flows of ours that somebody else had changed or deleted, and that were put right',
+      registers,
+    });
+    this.#diverged = new Counter({
+      name: 'dpu_agent_compile_divergences_total',
+      help: 'flows and groups kept up to date that an audit found different from what the configuration compiles to; a fault of the agent',
       registers,
     });
     this.#reconnects = new Counter({
@@ -141,6 +147,7 @@ export class AgentMetrics implements ReconcileObserver {
     }
     for (const peer of ['ovsdb', 'openflow']) this.#reconnects.inc({ peer }, 0);
     this.#drift.inc(0);
+    this.#diverged.inc(0);
   }
 
   stage(stage: Stage, seconds: number): void {
@@ -164,6 +171,10 @@ export class AgentMetrics implements ReconcileObserver {
 
   driftRepaired(count: number): void {
     this.#drift.inc(count);
+  }
+
+  compileDiverged(count: number): void {
+    this.#diverged.inc(count);
   }
 
   /** A connection was lost or could not be made. */

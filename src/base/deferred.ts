@@ -9,6 +9,8 @@ export interface Deferred<T> {
   resolve(value: T): void;
   /** Settles the promise with an error; later calls do nothing. */
   reject(error: Error): void;
+  /** Starts the time-out anew, where there is one and it has not passed. */
+  renew(): void;
 }
 
 /**
@@ -16,17 +18,27 @@ export interface Deferred<T> {
  */
 export function makeDeferred<T>(timeoutMs?: number, onTimeout?: () => Error): Deferred<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  if (timeoutMs === undefined || onTimeout === undefined) return { promise, resolve, reject };
-  const timer = setTimeout(() => reject(onTimeout()), timeoutMs);
+  if (timeoutMs === undefined || onTimeout === undefined)
+    return { promise, resolve, reject, renew: () => {} };
+  let settled = false;
+  const timer = setTimeout(() => {
+    settled = true;
+    reject(onTimeout());
+  }, timeoutMs);
   return {
     promise,
     resolve: (value) => {
+      settled = true;
       clearTimeout(timer);
       resolve(value);
     },
     reject: (error) => {
+      settled = true;
       clearTimeout(timer);
       reject(error);
+    },
+    renew: () => {
+      if (!settled) timer.refresh();
     },
   };
 }

@@ -44,7 +44,8 @@ const statusSchema = z.object({
     .default([]),
 });
 
-const ruleSchema = z.object({
+/** One row of `/rules`. */
+export const ruleSchema = z.object({
   namespace: z.string(),
   name: z.string(),
   rule: z.string(),

@@ -2,24 +2,25 @@
  * The verbs and options of dpuctl, and what each of them does with the agent's answer. It writes through what it is given
  * and returns the exit status: it neither ends the process nor reads its environment.
  */
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { BaseError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
 import { parseFlows, parseRuleObjects, parseRules, parseStatus } from './answer.ts';
+import { parseRule, parseTable, parseSeconds, TABLE_MAX } from './argument.ts';
 import { askAgent, type AgentEndpoint } from './client.ts';
 import { DpuctlError, EXIT } from './errors.ts';
+import { addExplainVerbs } from './explain.ts';
 import { flowsPath, formatFlows, type FlowFilter } from './flows.ts';
 import { filterRules, formatRules, type RuleFilter } from './rules.ts';
 import { formatStatus, statusExit } from './status.ts';
+import { addTableVerbs } from './table-verb.ts';
 import { paint, plain, type Layout } from './terminal.ts';
+import { addTopVerb } from './top.ts';
 import { addTraceVerb } from './trace.ts';
 import { addVerb, type VerbContext, type WideOption } from './verb.ts';
 
 const DEFAULT_SOCKET = '/run/dpu-agent/debug.sock';
 const DEFAULT_TIMEOUT_S = 10;
-const TIMEOUT_S_MAX = 3600;
-/** OVS hides table 254, and 255 means all. */
-const TABLE_MAX = 253;
 
 /** What dpuctl has of the world. */
 export interface Surroundings {
@@ -64,7 +65,7 @@ function makeProgram(world: Surroundings, end: (exit: number) => void): Command 
       world.env['DPU_AGENT_SOCKET'] || DEFAULT_SOCKET,
     )
     .option('--json', "print the agent's JSON as it came, for programs")
-    .option('--timeout <seconds>', 'time for the whole answer', parseTimeout, DEFAULT_TIMEOUT_S)
+    .option('--timeout <seconds>', 'time for the whole answer', parseSeconds, DEFAULT_TIMEOUT_S)
     .configureOutput({
       writeOut: (text) => world.print(text),
       writeErr: (text) => world.complain(text),
@@ -133,6 +134,9 @@ function addVerbs(program: Command, world: Surroundings, end: (exit: number) => 
     });
 
   addTraceVerb(program, context);
+  addExplainVerbs(program, context);
+  addTableVerbs(program, context);
+  addTopVerb(program, context);
 
   for (const verb of program.commands) {
     verb.configureHelp({ showGlobalOptions: true, styleTitle: (title) => heading(title, world) });
@@ -150,20 +154,3 @@ Examples:
   dpuctl status
   dpuctl rules --not-programmed
   dpuctl flows --rule tenant-a/no-metrics`;
-
-function parseTimeout(text: string): number {
-  const seconds = /^\d+(\.\d+)?$/.test(text) ? Number(text) : 0;
-  if (seconds > 0 && seconds <= TIMEOUT_S_MAX) return seconds;
-  throw new InvalidArgumentError(`accepted: seconds, more than 0 and at most ${TIMEOUT_S_MAX}.`);
-}
-
-function parseTable(text: string): number {
-  const table = /^\d+$/.test(text) ? Number(text) : Infinity;
-  if (table <= TABLE_MAX) return table;
-  throw new InvalidArgumentError(`accepted: a table number, 0..${TABLE_MAX}.`);
-}
-
-function parseRule(text: string): string {
-  if (/^[^/]+\/[^/]+(\/[^/]+)?$/.test(text)) return text;
-  throw new InvalidArgumentError('accepted: NAMESPACE/NAME or NAMESPACE/NAME/RULE.');
-}

@@ -36,7 +36,15 @@ const traceSchema = z.object({
   verdict: z.string(),
   summary: z.string(),
   decisions: z
-    .array(z.object({ direction: z.string(), tier: z.string(), by: z.string(), copy: z.string() }))
+    .array(
+      z.object({
+        direction: z.string(),
+        tier: z.string(),
+        by: z.string(),
+        trial: z.boolean().default(false),
+        copy: z.string(),
+      }),
+    )
     .default([]),
   steps: z
     .array(
@@ -161,9 +169,12 @@ function formatTrace(answer: TraceAnswer, layout: Layout): string {
     ['', plain(summary)],
   ];
   // Copies are decided each for itself: those of the packet come first, and a few say enough.
-  decisions.slice(0, 8).forEach(({ direction, tier, by, copy }, index) => {
+  decisions.slice(0, 8).forEach(({ direction, tier, by, trial, copy }, index) => {
     const which = copy === '' ? '' : `copy ${copy}: `;
-    fields.push([index === 0 ? 'decided' : '', plain(`${which}${direction}, tier ${tier}: ${by}`)]);
+    fields.push([
+      index === 0 ? 'decided' : '',
+      plain(`${which}${direction}, tier ${tier}: ${by}${trial ? ' would have (on trial)' : ''}`),
+    ]);
   });
   answer.datapathActions.forEach((actions, index) => {
     fields.push([index === 0 ? 'datapath' : '', plain(actions)]);

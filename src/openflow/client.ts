@@ -57,7 +57,7 @@ export interface OpenFlowOptions {
   readonly controllerId?: number;
   /** For the socket and the handshake together. Default 5000. */
   readonly timeoutMs?: number;
-  /** For each request, a whole dump included. Default 10000. */
+  /** For the answer to a request; of a dump, for each part. Default 10000. */
   readonly requestTimeoutMs?: number;
   /** For each phase of a bundle: a switch takes about 5 s for a million flows. Default 60000. */
   readonly bundleTimeoutMs?: number;

@@ -16,6 +16,7 @@ export interface Expectation {
   readonly op: string;
   /** OFPT_* that answers it. */
   readonly replyType: number;
+  /** For each message of the reply: a dump that goes on takes as long as it takes. */
   readonly timeoutMs: number;
   /** Makes the error when nothing came in time. */
   onTimeout(): Error;
@@ -84,6 +85,7 @@ export class XidMux {
       if (messageType(message) !== pending.replyType) throw unexpected(message, pending);
       if (pending.onReply?.(message) ?? true)
         this.#take(xid)?.deferred.resolve(Buffer.from(message));
+      else pending.deferred.renew();
     } catch (error) {
       this.fail(xid, toError(error));
       if (error instanceof DecodeError) throw error;

@@ -159,6 +159,7 @@ void t.test('a deferred settles once, and times out with the given error', async
   const settled = makeDeferred<number>(5, () => new Error('late'));
   settled.resolve(7);
   settled.reject(new Error('ignored'));
+  settled.renew();
   t.equal(await settled.promise, 7);
 });
 

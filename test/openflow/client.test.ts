@@ -188,6 +188,29 @@ t.test('a dump comes part by part, beside other traffic', async (t) => {
   t.ok(sizes.every((size) => size === 1000));
 });
 
+t.test('a dump may take longer than a request, as long as parts come', async (t) => {
+  const parts = 8;
+  const { connection } = await connectedFake(
+    t,
+    {
+      onMessage: (message, client) => {
+        if (messageType(message) !== OFPT.MULTIPART_REQUEST) return false;
+        const asked = Buffer.from(message);
+        const send = (part: number): void => {
+          client.send(multipartPart(asked, Buffer.alloc(8, part), part < parts));
+          if (part < parts) setTimeout(() => send(part + 1), 300);
+        };
+        send(1);
+        return true;
+      },
+    },
+    { requestTimeoutMs: 1500 },
+  );
+  let seen = 0;
+  await connection.multipart(OFPMP.FLOW, EMPTY, () => seen++);
+  t.equal(seen, parts, 'in more than 2 seconds');
+});
+
 t.test('what goes wrong inside a dump', async (t) => {
   const script: FakeScript = {
     onMessage: (message, client) => {

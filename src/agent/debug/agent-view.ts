@@ -4,6 +4,7 @@
 import type { OpenFlowConnection } from '../../openflow/client.ts';
 import type { AgentConfig } from '../config.ts';
 import type { DesiredState } from '../flow/desired.ts';
+import type { ActualState } from '../flow/diff.ts';
 import type { AgentMetrics } from '../metrics.ts';
 import type { OvsBridge } from '../overlay/ovs-bridge.ts';
 import type { LastSync } from '../reconcile/reconciler.ts';
@@ -12,6 +13,7 @@ import type { BuiltSnapshot } from '../snapshot.ts';
 import type { RememberedSource } from '../sources/remembered.ts';
 import type { SourceProblem } from '../sources/source.ts';
 import type { CounterReader } from './counters.ts';
+import type { AgentEvent } from './event-log.ts';
 
 /** What the views read. */
 export interface AgentView {
@@ -22,7 +24,13 @@ export interface AgentView {
   readonly source: RememberedSource;
   readonly bridge: OvsBridge;
   readonly session: { readonly current: OpenFlowConnection | undefined };
-  readonly reconciler: { readonly lastSync: LastSync | undefined };
+  readonly reconciler: {
+    readonly lastSync: LastSync | undefined;
+    readonly mirror: ActualState | undefined;
+    readonly refused: ReadonlyMap<string, string>;
+  };
+  /** Recent events, oldest first. */
+  readonly events: readonly AgentEvent[];
   readonly counters: CounterReader;
   readonly flowRestore: { readonly problems: readonly SourceProblem[] };
   readonly metrics: AgentMetrics;

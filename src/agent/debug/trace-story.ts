@@ -36,6 +36,8 @@ export interface Decision {
   /** `namespace/name/rule`, or `default of NETWORK`. */
   readonly by: string;
   readonly rule: string | null;
+  /** A rule on trial (enforcement: DryRun): it noted what it would do and decided nothing. */
+  readonly trial: boolean;
   readonly copy: string;
 }
 
@@ -196,6 +198,7 @@ class Teller {
         tier: TIER_NAMES[tier] ?? '',
         by: deciderName(owner),
         rule: owner.kind === 'rule' ? owner.name : null,
+        trial: step.actions.some(({ text }) => /->(reg4|NXM_NX_REG4\[\])$/.test(text)),
         copy,
       });
     }
@@ -228,7 +231,7 @@ class Teller {
     const isDrop = step.actions.every(({ text }) => text === 'drop');
     const table = `table ${step.table ?? ''}`;
     if (owner?.kind === 'drop') {
-      const by = this.decisions.at(-1)?.by;
+      const by = this.decisions.findLast(({ trial }) => !trial)?.by;
       if (owner.name === 'DefaultDeny' && by !== undefined) {
         this.ends.push({ kind: 'denied', copy, direction: directionOf(step), by });
       } else {

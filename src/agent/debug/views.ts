@@ -10,6 +10,10 @@ import { visitOwnFlows } from '../reconcile/switch-dump.ts';
 import { sourcePlace } from '../sources/choice.ts';
 import type { AgentView } from './agent-view.ts';
 import type { DebugAnswer, DebugRoute } from './debug-server.ts';
+import { explainAnswer, ruleAnswer } from './explain.ts';
+import { networksOf, peersOf, portsOf } from './inventory.ts';
+import { checkParameters, numberParameter } from './query.ts';
+import { diffAnswer, dropsAnswer, groupsAnswer } from './switch-report.ts';
 import { traceAnswer } from './trace.ts';
 
 const UNAVAILABLE = 503;
@@ -24,6 +28,15 @@ export function debugRoutes(agent: AgentView): Map<string, DebugRoute> {
     ['/rules', async () => ({ body: await rulesOf(agent) })],
     ['/flows', (query) => flowsAnswer(agent, query)],
     ['/trace', (query) => traceAnswer(agent, query)],
+    ['/rule', (query) => ruleAnswer(agent, query)],
+    ['/explain', (query) => explainAnswer(agent, query)],
+    ['/diff', (query) => diffAnswer(agent, query)],
+    ['/drops', (query) => dropsAnswer(agent, query)],
+    ['/groups', (query) => groupsAnswer(agent, query)],
+    ['/ports', () => ({ body: portsOf(agent) })],
+    ['/peers', async () => ({ body: await peersOf(agent) })],
+    ['/networks', () => ({ body: networksOf(agent) })],
+    ['/events', (query) => eventsAnswer(agent, query)],
     [
       '/metrics',
       async () => ({
@@ -131,6 +144,13 @@ async function flowsAnswer(agent: AgentView, query: URLSearchParams): Promise<De
     table,
   );
   return { body: rows };
+}
+
+/** Events after the one with the id `after`; all that are kept without it. */
+function eventsAnswer(agent: AgentView, query: URLSearchParams): DebugAnswer {
+  checkParameters(query, ['after']);
+  const after = numberParameter(query, 'after', 0, Number.MAX_SAFE_INTEGER) ?? 0;
+  return { body: agent.events.filter(({ id }) => id > after) };
 }
 
 function isUnder(owner: string | undefined, prefix: string): boolean {

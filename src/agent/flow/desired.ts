@@ -52,16 +52,16 @@ interface CompiledRule {
 
 /** The desired state. */
 export class DesiredState {
-  readonly #units = new Map<string, CompiledUnit>();
-  readonly #rules = new Map<string, CompiledRule>();
+  #units = new Map<string, CompiledUnit>();
+  #rules = new Map<string, CompiledRule>();
   #snapshotRules: readonly RuleInput[] = [];
-  readonly #ids = new RuleIds();
-  readonly #defaultNames = new Set<string>();
+  #ids = new RuleIds();
+  #defaultNames = new Set<string>();
   /** The flow that stands at each claimed key. */
-  readonly #flows = new FlowIndex();
+  #flows = new FlowIndex();
   /** By slot: the owner, or all claims, the winner first, where there is more than one. */
-  readonly #claims: (string | readonly Claim[])[] = [];
-  readonly #groups = new Map<number, EncodedGroup>();
+  #claims: (string | readonly Claim[])[] = [];
+  #groups = new Map<number, EncodedGroup>();
   #dirtyFlows = new FlowIndex();
   #dirtyGroups = new Set<number>();
   #compiled = 0;
@@ -155,6 +155,18 @@ export class DesiredState {
       dirtyGroups: this.#dirtyGroups,
       compiled: this.#compiled,
     };
+  }
+
+  /** Takes over what another state holds, which must not be used any more. The keys of both are to be compared afterwards. */
+  adopt(other: DesiredState): void {
+    this.#units = other.#units;
+    this.#rules = other.#rules;
+    this.#snapshotRules = other.#snapshotRules;
+    this.#ids = other.#ids;
+    this.#defaultNames = other.#defaultNames;
+    this.#flows = other.#flows;
+    this.#claims = other.#claims;
+    this.#groups = other.#groups;
   }
 
   /** Adds and forgets the names of rule entries and default actions. @returns names whose id moved: hash collisions only. */

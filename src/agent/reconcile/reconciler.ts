@@ -9,8 +9,9 @@ import { toError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { OpenFlowConnection } from '../../openflow/client.ts';
 import type { EncodedFlow } from '../../openflow/flow.ts';
-import type { DesiredState } from '../flow/desired.ts';
+import { DesiredState } from '../flow/desired.ts';
 import { diffSteps, fullScope, type Change } from '../flow/diff.ts';
+import { divergenceSteps } from '../flow/divergence.ts';
 import { FlowIndex } from '../flow/flow-index.ts';
 import type { Snapshot } from '../flow/model.ts';
 import { DriftWatch } from './drift-watch.ts';
@@ -21,7 +22,7 @@ import { inSlices } from './slices.ts';
 import { dumpMirror } from './switch-dump.ts';
 
 /** The stages of a pass that are timed. */
-export type Stage = 'compile' | 'dump' | 'diff' | 'write';
+export type Stage = 'compile' | 'audit' | 'dump' | 'diff' | 'write';
 
 /** What the reconciler tells the metrics. */
 export interface ReconcileObserver {
@@ -30,6 +31,8 @@ export interface ReconcileObserver {
   bundle(result: 'committed' | 'refused' | 'failed'): void;
   eventToCommit(seconds: number): void;
   driftRepaired(count: number): void;
+  /** The table kept up to date was not the one that the snapshot compiles to, in so many flows and groups. */
+  compileDiverged(count: number): void;
 }
 
 /** Pokes that follow a pass this closely are a burst. Milliseconds. */
@@ -208,6 +211,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     await this.#compile(snapshot);
     const connection = this.#options.connection();
     if (connection === undefined || !this.#options.mayWrite()) return undefined;
+    if (this.#auditDue) await this.#timed('audit', () => this.#proveCompile(snapshot));
     return this.#sync(connection);
   }
 
@@ -217,6 +221,21 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     if (this.#dirtyFlows.size === 0) this.#dirtyFlows = change.dirtyFlows;
     else for (const flow of change.dirtyFlows) this.#dirtyFlows.put(flow);
     for (const id of change.dirtyGroups) this.#dirtyGroups.add(id);
+  }
+
+  /** Compiles everything anew beside what is kept: where the two differ, that is a fault of ours, and the new one holds. */
+  async #proveCompile(snapshot: Snapshot): Promise<void> {
+    const { desired, logger, observer } = this.#options;
+    const compiled = new DesiredState();
+    await inSlices(compiled.updateSteps(snapshot));
+    const { count, examples } = await inSlices(divergenceSteps(desired, compiled));
+    if (count === 0) return;
+    observer.compileDiverged(count);
+    logger.error(
+      { differences: count, examples },
+      'flows kept up to date differ from what the configuration compiles to, taking the latter',
+    );
+    desired.adopt(compiled);
   }
 
   /** @returns the number of messages that were committed; undefined when writing was no longer allowed. */

@@ -1,0 +1,158 @@
+// The verbs of dpuctl against a real agent on a real switch: what was done to the switch by hand is what they say.
+import { join } from 'node:path';
+import t from 'tap';
+import { runDpuctl } from '../../src/cli/program.ts';
+import { unixctl } from '../../src/ovsdb/unixctl.ts';
+import { ruleFile, until } from '../support/agent.ts';
+import { shop } from '../support/shop.ts';
+
+interface Result {
+  readonly exit: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs dpuctl as an operator does, on a terminal of 100 columns without colours. */
+async function dpuctl(socket: string, line: string): Promise<Result> {
+  let out = '';
+  let err = '';
+  const exit = await runDpuctl(line.split(' '), {
+    env: { DPU_AGENT_SOCKET: socket },
+    layout: { width: 100, colours: false },
+    print: (text) => void (out += text),
+    complain: (text) => void (err += text),
+  });
+  return { exit, out, err };
+}
+
+/** A TCP packet of rep1a to 10.1.0.25, as `netdev-dummy/receive` reads it. */
+function packet(source: string, port: number): string {
+  return (
+    'in_port(1),eth(src=02:00:0a:01:01:11,dst=02:00:0a:01:02:05),eth_type(0x0800),' +
+    `ipv4(src=${source},dst=10.1.0.25,proto=6,tos=0,ttl=64,frag=no),tcp(src=5000,dst=${port})`
+  );
+}
+
+void t.test('rules, flows, drops and the world are told as they are', async (t) => {
+  const made = await shop(t);
+  if (made === undefined) return;
+  const { agent, ovs } = made;
+  const ask = (line: string): Promise<Result> => dpuctl(agent.socket, line);
+  const receive = (source: string, port: number): Promise<string> =>
+    unixctl(join(ovs.rundir, 'vswitchd.ctl'), 'netdev-dummy/receive', [
+      'rep1a',
+      packet(source, port),
+    ]);
+  for (let count = 0; count < 3; count++) await receive('10.1.0.15', 81);
+  await receive('10.9.9.9', 81);
+  // The switch hands counters of its datapath on once in a while.
+  await until(
+    'the packets are counted',
+    async () => {
+      const rows = JSON.parse((await ask('drops --json')).out) as { packets: number }[];
+      return rows.reduce((sum, { packets }) => sum + packets, 0) === 4;
+    },
+    30_000,
+  );
+
+  const drops = await ask('drops');
+  t.match(drops.out, /^ +3 +\d+ {2}RuleDeny +tenant-a\/deny\/tcp-81 +denied by a rule$/m);
+  t.match(drops.out, /^ +1 +\d+ {2}SpoofedSource /m);
+  t.match(drops.out, /^2 reasons, \d+ more with --all$/m);
+  t.match((await ask('drops --all')).out, /UnknownPeer/);
+
+  const explained = await ask('explain tenant-a/deny');
+  t.match(explained.out, /^rule {3}tenant-a\/deny\/tcp-81$/m);
+  t.match(explained.out, /^does {3}deny, tier tenant$/m);
+  t.match(explained.out, /^state {2}programmed$/m);
+  t.match(
+    explained.out,
+    /^22 EgressTenant +52000 {2}installed +3 +\d+ {2}tcp,metadata=0x3e8,nw_dst=10\.1\.0\.25,/m,
+  );
+  t.match(explained.out, /^29 EgressVerdict +100 {2}installed +3 /m);
+
+  await agent.writeRule('twin.yaml', ruleFile('twin', { ...WIDE, name: 't' }));
+  await agent.rule('twin', ({ programmed }) => programmed);
+  const shared = await ask('explain tenant-a/twin');
+  t.match(shared.out, /clause, shared with\n +nw_src=10\.1\.0\.15 +tenant-a\/wide\/w$/m);
+  t.match((await ask('rule tenant-a/twin')).out, /^# .*twin\.yaml:1\napiVersion: dpu\.network/);
+  for (const verb of ['explain', 'rule']) {
+    const unknown = await ask(`${verb} tenant-a/nope`);
+    t.strictSame([unknown.exit, unknown.out], [2, '']);
+    t.match(unknown.err, /no DPURule "tenant-a\/nope": dpuctl rules lists them/);
+    t.match((await ask(`${verb} nope`)).err, /accepted: NAMESPACE\/NAME/);
+  }
+
+  t.match(
+    (await ask('ports')).out,
+    /^rep1a +11 {2}endpoint {2}1000 {2}02:00:0a:01:01:11 {2}10\.1\.0\.15, fd00::15 /m,
+  );
+  t.match((await ask('ports')).out, /^vtep0 +65000 {2}tunnel +- +192\.168\.1\.11$/m);
+  t.match((await ask('peers')).out, /^192\.168\.1\.12 +0 {2}1000 +1 {2}10\.1\.0\.25$/m);
+  t.match(
+    (await ask('networks')).out,
+    /^1000 {2}tenant-a {2}tenant-a +10\.1\.0\.0\/16 {2}allow +allow +3 /m,
+  );
+  t.match((await ask('groups')).out, /^3019900880 {2}installed {2}group_id=3019900880,type=all,/m);
+  const events = await ask('events');
+  t.match(events.out, /info {3}first sync complete/);
+  const last = (JSON.parse((await ask('events --json')).out) as { id: number }[]).at(-1)?.id ?? 0;
+  t.strictSame(await agent.json(`/events?after=${last}`), []);
+
+  const top = await ask('top --once --interval 0.2');
+  t.match(top.out, /^ +0\.0 +0\.0 +3 {2}tenant-a\/deny\/tcp-81$/m);
+  t.match(top.out, /^ +0\.0 +0\.0 +1 {2}drop\/SpoofedSource$/m);
+  for (const verb of [
+    'drops --all',
+    'explain tenant-a/twin',
+    'ports',
+    'peers',
+    'networks',
+    'groups',
+    'events',
+  ]) {
+    const { exit, out } = await ask(verb);
+    t.equal(exit, 0, verb);
+    t.ok(
+      out.split('\n').every((line) => line.length <= 100),
+      `${verb} fits into 100 columns`,
+    );
+  }
+
+  await ovs.stopVswitchd();
+  await until('the switch is gone', async () => (await ask('diff')).exit === 1);
+  for (const verb of ['diff', 'drops', 'groups']) {
+    const gone = await ask(verb);
+    t.strictSame([gone.exit, gone.out], [1, ''], verb);
+    t.match(gone.err, /no OpenFlow connection to the bridge/, verb);
+  }
+});
+
+const WIDE = {
+  match: {
+    srcIPs: ['10.1.0.15', '10.1.0.16', '10.1.0.17'],
+    dstIPs: ['10.1.0.26', '10.1.0.25', '10.1.0.27'],
+    protocol: 'TCP',
+    dstPorts: [92, 93],
+  },
+  action: 'deny',
+};
+
+void t.test('diff names what is missing, differs, is left over and is foreign', async (t) => {
+  const made = await shop(t);
+  if (made === undefined) return;
+  const { agent, ovs } = made;
+  t.match(await dpuctl(agent.socket, 'diff'), {
+    exit: 0,
+    out: /^\d+ as desired, 0 missing, 0 that differ, 0 extra, 0 foreign\n$/,
+  });
+  const bridge = `unix:${ovs.rundir}/br-int.mgmt`;
+  const ofctl = (...args: string[]): Promise<string> => ovs.ofctl('-O', 'OpenFlow13', ...args);
+  await ofctl('add-flow', bridge, 'table=60,priority=8,cookie=0x77,actions=drop');
+  await ofctl('add-group', bridge, 'group_id=3,type=all,bucket=actions=output:12');
+  const { exit, out } = await dpuctl(agent.socket, 'diff');
+  t.equal(exit, 0, 'flows of others are no difference');
+  t.match(out, /^foreign +60 +8 +drop/m);
+  t.match(out, /^group 3 foreign: group_id=3/m);
+  t.match(out, /, 0 missing, 0 that differ, 0 extra, 1 foreign$/m);
+});
