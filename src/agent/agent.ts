@@ -2,7 +2,6 @@
  * The agent: which parts there are, in which order they start and stop, and who pokes whom. Decisions are made in the
  * rooms; here they are only connected.
  */
-import type { RuleEntry } from '../api/dpu-rule.ts';
 import type { Logger } from '../base/logger.ts';
 import { OpenFlowSession } from '../openflow/session.ts';
 import type { AgentConfig } from './config.ts';
@@ -70,10 +69,7 @@ export class Agent implements AgentView {
         [...this.desired.entries()].reduce((sum, { leftOut = 0 }) => sum + leftOut, 0),
       counters: () => this.counters.read(),
     });
-    this.counters = new CounterReader(
-      () => this.session.current,
-      () => dryRunActions(this.desired),
-    );
+    this.counters = new CounterReader(() => this.session.current, this.desired);
     this.reconciler = new Reconciler({
       desired: this.desired,
       snapshot: () => this.#snapshot(),
@@ -249,15 +245,6 @@ export class Agent implements AgentView {
     this.#built = makeSnapshot(inputs, this.#built?.ruleSet);
     return this.#built.snapshot;
   }
-}
-
-/** The actions of the entries that are on trial, by cookie. */
-function dryRunActions(desired: DesiredState): Map<bigint, RuleEntry['action']> {
-  const actions = new Map<bigint, RuleEntry['action']>();
-  for (const { cookie, dryRun } of desired.entries()) {
-    if (dryRun !== undefined) actions.set(cookie, dryRun);
-  }
-  return actions;
 }
 
 function sortKey({ namespace, name, rule }: RuleStatus): string {

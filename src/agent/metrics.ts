@@ -30,6 +30,7 @@ export class AgentMetrics implements ReconcileObserver {
   readonly registry = new Registry();
   readonly #flowMods: Counter<'op'>;
   readonly #groupMods: Counter<'op'>;
+  readonly #meterMods: Counter<'op'>;
   readonly #bundles: Counter<'result'>;
   readonly #eventToCommit: Histogram;
   readonly #stages: Histogram<'stage'>;
@@ -48,6 +49,12 @@ export class AgentMetrics implements ReconcileObserver {
     this.#groupMods = new Counter({
       name: 'dpu_agent_group_mods_total',
       help: 'group_mods that the switch has committed, by operation',
+      labelNames: ['op'],
+      registers,
+    });
+    this.#meterMods = new Counter({
+      name: 'dpu_agent_meter_mods_total',
+      help: 'meter_mods that the switch has taken, by operation',
       labelNames: ['op'],
       registers,
     });
@@ -144,6 +151,7 @@ export class AgentMetrics implements ReconcileObserver {
     for (const op of ['add', 'modify', 'delete']) {
       this.#flowMods.inc({ op }, 0);
       this.#groupMods.inc({ op }, 0);
+      this.#meterMods.inc({ op }, 0);
     }
     for (const peer of ['ovsdb', 'openflow']) this.#reconnects.inc({ peer }, 0);
     this.#drift.inc(0);
@@ -156,7 +164,8 @@ export class AgentMetrics implements ReconcileObserver {
 
   committed(changes: readonly Change[]): void {
     for (const { kind } of changes) {
-      if (kind.startsWith('group_')) this.#groupMods.inc({ op: kind.slice('group_'.length) });
+      if (kind.startsWith('meter_')) this.#meterMods.inc({ op: kind.slice('meter_'.length) });
+      else if (kind.startsWith('group_')) this.#groupMods.inc({ op: kind.slice('group_'.length) });
       else this.#flowMods.inc({ op: kind });
     }
   }

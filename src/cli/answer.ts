@@ -56,6 +56,7 @@ export const ruleSchema = z.object({
   flows: count,
   packets: count,
   bytes: count,
+  rateLimited: count,
 });
 
 /** As much of an entry as filters need; the rest stays as it came. */

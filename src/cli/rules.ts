@@ -53,10 +53,17 @@ const COLUMNS: readonly Column<RuleRow>[] = [
   { title: 'BYTES', cell: (row) => formatCount(row.bytes), right: true },
   {
     title: 'REASON',
-    cell: (row) => plain([row.reason, row.message].filter((part) => part !== '').join(': ')),
+    cell: (row) => plain(reasonOf(row)),
     wrapTo: 20,
   },
 ];
+
+/** Why the entry is not (quite) in force, and what it held back. */
+function reasonOf({ reason, message, rateLimited }: RuleRow): string {
+  const why = [reason, message].filter((part) => part !== '').join(': ');
+  const limited = rateLimited > 0 ? `${formatCount(rateLimited)} packets over the rateLimit` : '';
+  return [why, limited].filter((part) => part !== '').join('; ');
+}
 
 /** The entries as a table, with the totals behind it. */
 export function formatRules(rows: readonly RuleRow[], layout: Layout): string {

@@ -9,7 +9,7 @@ import { OpenFlowError } from './errors.ts';
 import { bufferOver } from './match.ts';
 import * as nicira from './nicira.ts';
 import type { Subfield } from './nicira.ts';
-import { NXAST, NX_VENDOR_ID, OFPAT, OFPP, OFP_MESSAGE_MAX } from './ofp13.ts';
+import { NXAST, NX_VENDOR_ID, OFPAT, OFPP, OFPR, OFP_MESSAGE_MAX } from './ofp13.ts';
 import { fieldByName } from './oxm-fields.ts';
 import type { FieldName, OxmField, OxmValue } from './oxm-fields.ts';
 import { checkedMask, fits, isPort, readOxm, refuse, writeValue } from './oxm.ts';
@@ -61,12 +61,16 @@ export type Action =
       readonly table?: number;
       readonly exec?: readonly Action[];
     }
-  /** Packet-in to the connections with this controller id; `reason` is an OFPR_* number, default 1 (action). */
+  /**
+   * Packet-in to the connections with this controller id; `reason` is an OFPR_* number, default 1 (action). A meter limits
+   * the packet-ins alone: the packet itself goes on.
+   */
   | {
       readonly type: 'controller';
       readonly maxLen: number;
       readonly controllerId: number;
       readonly reason?: number;
+      readonly meterId?: number;
     }
   /** The bytes of an action that this product does not express; from decoding, and encoded as they are. */
   | { readonly type: 'unknown'; readonly bytes: Uint8Array };
@@ -75,7 +79,6 @@ export type Action =
 export const ACTION_OVERRUN = 0x10100;
 /** Nesting of clone and ct that is decoded; what is deeper stays `unknown`. */
 const DEPTH_MAX = 16;
-const OFPR_ACTION = 1;
 
 function fieldOf(name: FieldName): OxmField {
   return fieldByName(name) ?? refuse('ACTION', 'UNKNOWN', { name }, 'no such field');
@@ -175,6 +178,21 @@ function writeNested(
   return end;
 }
 
+function writeControllerAction(
+  out: Buffer,
+  at: number,
+  action: Action & { readonly type: 'controller' },
+): number {
+  const maxLen = inRange('maxLen', action.maxLen, 0xffff);
+  const controllerId = inRange('controllerId', action.controllerId, 0xffff);
+  const reason = inRange('reason', action.reason ?? OFPR.ACTION, 0xff);
+  if (action.meterId === undefined) {
+    return nicira.writeController(out, at, maxLen, controllerId, reason);
+  }
+  const meterId = inRange('meterId', action.meterId, 0xffffffff);
+  return nicira.writeMeteredController(out, at, { maxLen, controllerId, reason, meterId });
+}
+
 function writeAction(out: Buffer, at: number, action: Action): number {
   switch (action.type) {
     case 'output': {
@@ -225,13 +243,7 @@ function writeAction(out: Buffer, at: number, action: Action): number {
       return writeNested(out, at, head, action.exec);
     }
     case 'controller':
-      return nicira.writeController(
-        out,
-        at,
-        inRange('maxLen', action.maxLen, 0xffff),
-        inRange('controllerId', action.controllerId, 0xffff),
-        inRange('reason', action.reason ?? OFPR_ACTION, 0xff),
-      );
+      return writeControllerAction(out, at, action);
     case 'unknown':
       out.set(action.bytes, at);
       return at + action.bytes.length;
@@ -354,13 +366,19 @@ function readNicira(bytes: Buffer, at: number, size: number, depth: number): Act
     }
     case NXAST.CONTROLLER: {
       if (size !== 16) return undefined;
-      const reason = bytes[at + 14] ?? OFPR_ACTION;
+      const reason = bytes[at + 14] ?? OFPR.ACTION;
       return {
         type: 'controller',
         maxLen: bytes.readUInt16BE(at + 10),
         controllerId: bytes.readUInt16BE(at + 12),
-        ...(reason === OFPR_ACTION ? {} : { reason }),
+        ...(reason === OFPR.ACTION ? {} : { reason }),
       };
+    }
+    case NXAST.CONTROLLER2: {
+      const metered = nicira.readMeteredController(bytes, at, size);
+      if (metered === undefined) return undefined;
+      const { reason, ...rest } = metered;
+      return { type: 'controller', ...rest, ...(reason === OFPR.ACTION ? {} : { reason }) };
     }
     case NXAST.CLONE:
       return {

@@ -12,7 +12,7 @@ import {
   toError,
   type BaseError,
 } from '../base/error.ts';
-import { BundleCommit, type BundleOutcome } from './bundle-commit.ts';
+import { BundleCommit, type BundleOutcome, type RefusedMessage } from './bundle-commit.ts';
 import { bundleFlags, type BundleMessage, type BundleOptions } from './bundle.ts';
 import { decodeError, typeName } from './error-msg.ts';
 import { OpenFlowError } from './errors.ts';
@@ -277,6 +277,36 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
     });
     this.#bundleQueue = run.catch(() => undefined);
     return run;
+  }
+
+  /**
+   * Sends messages that do not fit into a bundle (meter_mods, packet_outs; complete, whatever their xid), and waits until the
+   * switch has handled them. Each stands alone: one that is refused keeps no other back.
+   * @returns what the switch refused.
+   * @throws ConnectionError when the connection goes; then nobody knows which were handled.
+   */
+  async sendMessages(messages: readonly Uint8Array[]): Promise<RefusedMessage[]> {
+    if (messages.length === 0) return [];
+    if (this.#vconn.closed !== undefined) throw this.#vconn.closed;
+    const refused: RefusedMessage[] = [];
+    const firstXid = this.#mux.take(messages.length);
+    const unwatch = this.#mux.watch({
+      firstXid,
+      count: messages.length,
+      op: 'openflow.sendMessages',
+      onError: (index, error) => refused.push({ index, error }),
+    });
+    try {
+      for (const [index, message] of messages.entries()) {
+        const copy = Buffer.from(message);
+        copy.writeUInt32BE(firstXid + index, 4);
+        if (!this.#vconn.send(copy)) await this.#vconn.drained(this.#requestTimeoutMs);
+      }
+      await this.barrier();
+      return refused;
+    } finally {
+      unwatch();
+    }
   }
 
   /** Ends the connection; `reason` is what waiting requests are told. */

@@ -194,12 +194,13 @@ const REASONS: readonly string[] = [
 ];
 
 function formatController(action: Action & { readonly type: 'controller' }): string {
-  const { maxLen, controllerId, reason = 1 } = action;
-  if (reason === 1 && controllerId === 0) return `CONTROLLER:${maxLen}`;
+  const { maxLen, controllerId, reason = 1, meterId } = action;
+  if (reason === 1 && controllerId === 0 && meterId === undefined) return `CONTROLLER:${maxLen}`;
   const parts = [
     reason === 1 ? '' : `reason=${REASONS[reason] ?? reason}`,
     maxLen === 0xffff ? '' : `max_len=${maxLen}`,
     controllerId === 0 ? '' : `id=${controllerId}`,
+    meterId === undefined ? '' : `meter_id=${meterId}`,
   ];
   return `controller(${parts.filter((part) => part !== '').join(',')})`;
 }

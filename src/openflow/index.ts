@@ -32,6 +32,15 @@ export {
   type Bucket,
   type EncodedGroup,
 } from './group-mod.ts';
+export {
+  decodeMeterConfig,
+  decodeMeterStats,
+  encodeAllMetersRequest,
+  encodeMeter,
+  encodeMeterDelete,
+  encodeMeterModify,
+  type EncodedMeter,
+} from './meter-mod.ts';
 export { encodeInstructions, decodeInstructions, type Instructions } from './instruction.ts';
 export { decodeMatch, encodeMatch, type Match, type MatchField } from './match.ts';
 export * from './ofp13.ts';

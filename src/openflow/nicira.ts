@@ -11,6 +11,7 @@
  * Readers return undefined for what this product does not express: the caller keeps such an action as bytes. What an action
  * means, and nesting, is in `action.ts`.
  */
+import { Buffer } from 'node:buffer';
 import { NXAST, NX_VENDOR_ID, OFPAT, OFPP } from './ofp13.ts';
 import { fieldByHeader } from './oxm-fields.ts';
 import type { OxmField, OxmValue } from './oxm-fields.ts';
@@ -164,6 +165,61 @@ export function writeController(
   out.writeUInt16BE(controllerId, at + 12);
   out[at + 14] = reason;
   return at + 16;
+}
+
+/** What NXAST_CONTROLLER2 says, as far as this product expresses it. */
+export interface MeteredController {
+  readonly maxLen: number;
+  readonly controllerId: number;
+  readonly reason: number;
+  readonly meterId: number;
+}
+
+const NXAC2PT = { MAX_LEN: 0, CONTROLLER_ID: 1, REASON: 2, METER_ID: 5 } as const;
+const MAX_LEN_DEFAULT = 0xffff;
+const REASON_DEFAULT = 1;
+
+/**
+ * NXAST_CONTROLLER2 with a meter that limits the packet-ins and not the packet. Its properties are (type, length, value)
+ * padded to 8 bytes, in the order of their types; those at their default are left out, as Open vSwitch does.
+ */
+export function writeMeteredController(out: Buffer, at: number, action: MeteredController): number {
+  const { maxLen, controllerId, reason, meterId } = action;
+  const properties: number[][] = [];
+  if (maxLen !== MAX_LEN_DEFAULT) properties.push([NXAC2PT.MAX_LEN, 8, maxLen * 0x10000]);
+  properties.push([NXAC2PT.CONTROLLER_ID, 8, controllerId * 0x10000]);
+  if (reason !== REASON_DEFAULT) properties.push([NXAC2PT.REASON, 5, reason * 0x1000000]);
+  properties.push([NXAC2PT.METER_ID, 8, meterId]);
+  writeNxHeader(out, at, NXAST.CONTROLLER2, 16 + 8 * properties.length);
+  let end = at + 16;
+  for (const [type = 0, size = 0, value = 0] of properties) {
+    out.writeUInt32BE(type * 0x10000 + size, end);
+    end = out.writeUInt32BE(value, end + 4);
+  }
+  return end;
+}
+
+/** Reads NXAST_CONTROLLER2; undefined in any other form than {@link writeMeteredController} writes. */
+export function readMeteredController(
+  bytes: Buffer,
+  at: number,
+  size: number,
+): MeteredController | undefined {
+  const values = new Map<number, number>();
+  for (let end = at + 16; end + 8 <= at + size; end += 8) {
+    values.set(bytes.readUInt16BE(end), bytes.readUInt32BE(end + 4));
+  }
+  const meterId = values.get(NXAC2PT.METER_ID);
+  if (meterId === undefined) return undefined;
+  const action = {
+    maxLen: (values.get(NXAC2PT.MAX_LEN) ?? MAX_LEN_DEFAULT * 0x10000) >>> 16,
+    controllerId: (values.get(NXAC2PT.CONTROLLER_ID) ?? 0) >>> 16,
+    reason: (values.get(NXAC2PT.REASON) ?? REASON_DEFAULT * 0x1000000) >>> 24,
+    meterId,
+  };
+  const again = Buffer.alloc(48);
+  const length = writeMeteredController(again, 0, action);
+  return again.subarray(0, length).equals(bytes.subarray(at, at + size)) ? action : undefined;
 }
 
 /** The fields of NXAST_CT that this product uses. */

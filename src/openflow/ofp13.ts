@@ -52,6 +52,8 @@ export const OFPMP = {
   PORT_STATS: 4,
   GROUP: 6,
   GROUP_DESC: 7,
+  METER: 9,
+  METER_CONFIG: 10,
   PORT_DESC: 13,
   EXPERIMENTER: 0xffff,
 } as const;
@@ -73,6 +75,8 @@ export const OFPP = {
 
 /** Group numbers with a meaning, OFPG_* [7.3.4.3]. */
 export const OFPG = { MAX: 0xffffff00, ALL: 0xfffffffc, ANY: 0xffffffff } as const;
+/** Meter numbers with a meaning, OFPM_* [7.3.4.4]. */
+export const OFPM = { MAX: 0xffff0000, ALL: 0xffffffff } as const;
 /** No buffered packet, OFP_NO_BUFFER [7.4.1]. */
 export const OFP_NO_BUFFER = 0xffffffff;
 /** All tables, OFPTT_ALL [7.3.4.1]. */
@@ -98,6 +102,15 @@ export const OFPFF = {
 export const OFPGC = { ADD: 0, MODIFY: 1, DELETE: 2 } as const;
 /** Group types, OFPGT_* [7.3.4.3]. */
 export const OFPGT = { ALL: 0, SELECT: 1, INDIRECT: 2, FF: 3 } as const;
+
+/** Meter_mod commands, OFPMC_* [7.3.4.4]. */
+export const OFPMC = { ADD: 0, MODIFY: 1, DELETE: 2 } as const;
+/** Meter flags, OFPMF_* [7.3.4.4]. */
+export const OFPMF = { KBPS: 1, PKTPS: 2, BURST: 4, STATS: 8 } as const;
+/** Meter bands, OFPMBT_* [7.3.4.4]. */
+export const OFPMBT = { DROP: 1 } as const;
+/** Why a packet comes to the controller, OFPR_* [7.4.1]. */
+export const OFPR = { NO_MATCH: 0, ACTION: 1 } as const;
 
 /** Instruction types, OFPIT_* [7.2.4]. */
 export const OFPIT = {
@@ -150,6 +163,7 @@ export const NXAST = {
   REG_LOAD2: 33,
   CONJUNCTION: 34,
   CT: 35,
+  CONTROLLER2: 37,
   CLONE: 42,
 } as const;
 
@@ -189,4 +203,11 @@ export const ONFFMF = {
 /** Events of a flow update, ONFFME_*. */
 export const ONFFME = { ADDED: 0, DELETED: 1, MODIFIED: 2, ABBREV: 3 } as const;
 /** Why a flow is gone, OFPRR_* [7.4.2]. */
-export const OFPRR = { IDLE_TIMEOUT: 0, HARD_TIMEOUT: 1, DELETE: 2, GROUP_DELETE: 3 } as const;
+export const OFPRR = {
+  IDLE_TIMEOUT: 0,
+  HARD_TIMEOUT: 1,
+  DELETE: 2,
+  GROUP_DELETE: 3,
+  /** Open vSwitch's, from OpenFlow 1.4. */
+  METER_DELETE: 4,
+} as const;

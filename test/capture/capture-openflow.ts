@@ -200,6 +200,40 @@ async function captureGroups(): Promise<void> {
   );
 }
 
+/** ovs-ofctl has no `add-meters`: one call for each line. */
+async function captureMeters(): Promise<void> {
+  const meters = lines('meters.txt');
+  const mods: Buffer[] = [];
+  for (const line of meters) {
+    mods.push(...(await capture('add-meter', line, 29)));
+    ofctl('add-meter', 'br0.mgmt', line);
+  }
+  // OFPM_ALL and padding.
+  const all = Buffer.from('ffffffff00000000', 'hex');
+  const byId = new Map((await dump(10, all)).map((entry) => [entry.readUInt32BE(4), entry]));
+  const texts = new Map(
+    ofctl('dump-meters', 'br0.mgmt')
+      .split(/\n(?=meter=)/)
+      .map((text) => [
+        Number(/meter=(\d+)/.exec(text)?.[1]),
+        text.slice(text.indexOf('meter=')).replaceAll(/\s+/g, ' ').trim(),
+      ]),
+  );
+  save(
+    'meters.txt',
+    meters.map((line, index) => {
+      const id = Number(/meter=(\d+)/.exec(line)?.[1]);
+      return {
+        line,
+        mod: found(mods[index], `mod of ${line}`),
+        dump: found(byId.get(id), `dump of ${line}`),
+        text: found(texts.get(id), `text of ${line}`),
+      };
+    }),
+  );
+  ofctl('del-meters', 'br0.mgmt');
+}
+
 function daemonPid(name: string): number {
   return Number(readFileSync(join(dir, `${name}.pid`), 'utf8'));
 }
@@ -232,6 +266,7 @@ try {
     'protocols=OpenFlow13',
   );
   await captureGroups();
+  await captureMeters();
   ofctl('add-meter', 'br0.mgmt', 'meter=3,kbps,band=type=drop,rate=1000');
   await captureFlows('reference-flows.txt', lines('reference-flows.txt'));
   await captureFlows(

@@ -1,8 +1,17 @@
 // What the verbs of a rule beside allow and deny do with packets: dry run, rate limit, log, reject, mirror, expiry.
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { ruleFile, until, type TestAgent } from '../support/agent.ts';
+import { missingForLab, TwoDpuLab } from '../../demo/lab.ts';
+import { ruleFile, TestAgent, until } from '../support/agent.ts';
 import { A1, A2, from, outcome, stage } from '../support/stage.ts';
 import type { OvsSandbox } from '../support/ovs-sandbox.ts';
+
+type Tap = Parameters<typeof stage>[0];
+
+const missing = await missingForLab();
+const noLab = missing.length > 0 ? `the lab needs ${missing.join('; ')}` : false;
 
 /** A TCP packet from A1 to A2 as a trace writes it. */
 const probe = (port: number): string =>
@@ -113,4 +122,148 @@ t.test('a rule on trial counts what it would do, and the rules in force decide',
   t.equal(await wouldBe('deny'), 3 + 4 + 5);
   t.equal(await wouldBe('pass'), 6);
   t.equal(await agent.metric('dpu_agent_drops_total', 'reason="RuleDeny"'), 3 + 6);
+});
+
+const rateLimited = (rateLimit: Record<string, number>, name = 'limit'): string =>
+  ruleFile(name, {
+    direction: 'Egress',
+    match: { protocol: 'UDP', dstPort: 7000 },
+    action: 'allow',
+    rateLimit,
+  });
+
+t.test(
+  'meters come, change, go and come back with their rules; those of others stay',
+  async (t) => {
+    const staged = await stage(t);
+    if (staged === undefined) return;
+    const { ovs, agent } = staged;
+    const meter = (verb: string, ...args: string[]): Promise<string> =>
+      ovs.ofctl('-O', 'OpenFlow13', verb, `unix:${ovs.rundir}/br-int.mgmt`, ...args);
+    const meters = async (): Promise<string[]> =>
+      (await meter('dump-meters'))
+        .split(/(?=meter=)/)
+        .filter((text) => text.startsWith('meter='))
+        .map((text) => text.replaceAll(/\s+/g, ' ').trim());
+    const ours = async (): Promise<string[]> =>
+      (await meters()).filter((text) => !text.startsWith('meter=7 '));
+    const rates = async (): Promise<string> =>
+      (await ours()).map((text) => /rate=\d+ burst_size=\d+/.exec(text)?.[0]).join();
+    await meter('add-meter', 'meter=7,pktps,band=type=drop,rate=1');
+
+    await agent.writeRule('limit.yaml', rateLimited({ pps: 100, burst: 5 }));
+    await agent.rule('limit', ({ programmed }) => programmed);
+    t.equal(await rates(), 'rate=100 burst_size=5');
+    const [before = ''] = await ours();
+    await agent.writeRule('limit.yaml', rateLimited({ pps: 200 }));
+    await until('the new rate', async () => (await rates()) === 'rate=200 burst_size=20');
+    t.equal((await ours())[0]?.split(' ')[0], before.split(' ')[0], 'the number stays');
+    t.equal(await agent.metric('dpu_agent_meter_mods_total', 'op="modify"'), 1);
+    const packet =
+      'in_port=11,dl_src=02:00:0a:01:01:05,dl_dst=02:00:0a:01:01:06,udp,nw_src=10.1.0.15,nw_dst=10.1.0.16,udp_dst=7000';
+    t.strictSame(await outcome(ovs, packet), ['12']);
+
+    // Somebody deletes it, and with it the flow that names it.
+    await meter('del-meter', before.split(' ')[0] ?? '');
+    await until('the meter is back', async () => (await rates()) === 'rate=200 burst_size=20');
+    await agent.rule('limit', ({ programmed }) => programmed);
+    await ovs.restartVswitchd();
+    await until(
+      'the meter after a restart',
+      async () => (await rates()) === 'rate=200 burst_size=20',
+    );
+    await agent.ready();
+
+    // Left over from before: ours goes, the other's stays.
+    await agent.replace();
+    await meter('add-meter', 'meter=7,pktps,band=type=drop,rate=1');
+    await meter('add-meter', 'meter=65536,pktps,band=type=drop,rate=9');
+    await agent.writeRule('limit.yaml', rateLimited({ kbps: 1000 }));
+    await agent.start();
+    await until('only ours', async () => (await rates()) === 'rate=1000 burst_size=144');
+    await rm(join(agent.rulesDir, 'limit.yaml'));
+    await until('no meter of ours', async () => (await ours()).length === 0);
+    t.strictSame(
+      (await meters()).map((text) => text.split(' ')[0]),
+      ['meter=7'],
+    );
+  },
+);
+
+/** Two DPUs with an agent each, and rules that both get. */
+async function labStage(t: Tap): Promise<{
+  lab: TwoDpuLab;
+  agents: [TestAgent, TestAgent];
+  rules: (text: string) => Promise<void>;
+}> {
+  const lab = await TwoDpuLab.up();
+  t.after(() => lab.down());
+  const agents = await Promise.all(
+    lab.dpus.map((dpu) => {
+      const far = dpu.number === 1 ? 2 : 1;
+      const endpoints = lab.podSpecs(far).map(({ vni, mac, ip }) => ({ vni, mac, ips: [ip] }));
+      const place = { rundir: dpu.rundir, databaseSocket: `${dpu.rundir}/db.sock` };
+      return TestAgent.create(t, place, {
+        node: `dpu-${dpu.number}`,
+        vtep: { ip: dpu.vtepIp },
+        peers: [{ vtep: `192.168.1.1${far}`, endpoints }],
+      });
+    }),
+  );
+  const [one, two] = agents;
+  if (one === undefined || two === undefined) throw new Error('two agents were asked for');
+  await Promise.all([one.start(), two.start()]);
+  await until('the pods reach each other', async () => {
+    const { received } = await lab.pod('pod1a').ping('10.1.0.25', 1);
+    return received === 1;
+  });
+  return {
+    lab,
+    agents: [one, two],
+    rules: async (text) => {
+      for (const agent of agents) {
+        await agent.writeRule('rules.yaml', text);
+        await until('rules in force', async () => {
+          const rows = await agent.json<CountedRow[]>('/rules');
+          const wanted = text.split('kind: DPURule').length - 1;
+          return rows.length === wanted && rows.every(({ programmed }) => programmed);
+        });
+      }
+    },
+  };
+}
+
+t.test('a rate limit holds within a tenth, at the source', { skip: noLab }, async (t) => {
+  const { lab, agents, rules } = await labStage(t);
+  const [source, target] = [lab.pod('pod1a'), lab.pod('pod2a')];
+  await target.echoUdp(7000);
+  const measure = async (): Promise<{ sent: number; perSecond: number }> => {
+    const spec = { ip: '10.1.0.25', port: 7000, intervalMs: 2, timeoutMs: 500 };
+    const prober = await source.startProber({ kind: 'udp', ...spec });
+    await sleep(5000);
+    const probes = await prober.stop();
+    // The first second spends the burst.
+    const start = (probes[0]?.sentAt ?? 0) + 1000;
+    const counted = probes.filter(({ sentAt }) => sentAt >= start && sentAt < start + 3800);
+    const answered = counted.filter(({ rttMs }) => rttMs !== null).length;
+    return { sent: counted.length / 3.8, perSecond: answered / 3.8 };
+  };
+  await rules(rateLimited({ pps: 100, burst: 10 }));
+  const pps = await measure();
+  t.comment(`offered ${pps.sent.toFixed(0)}/s, limit 100/s: ${pps.perSecond.toFixed(1)}/s`);
+  t.ok(pps.sent > 200, 'more was offered than is let through');
+  t.ok(pps.perSecond > 90 && pps.perSecond < 110, `${pps.perSecond} packets a second`);
+  // 64 bytes of payload are a frame of 106 bytes, 848 bits.
+  await rules(rateLimited({ kbps: 85, burst: 9 }));
+  const kbps = await measure();
+  t.comment(`limit 85 kbit/s = 100.2/s: ${kbps.perSecond.toFixed(1)}/s`);
+  t.ok(kbps.perSecond > 90 && kbps.perSecond < 110, `${kbps.perSecond} packets a second`);
+  const limited = await Promise.all(
+    agents.map(async (agent) =>
+      (await agent.json<{ rateLimited: number }[]>('/rules')).map((row) => row.rateLimited),
+    ),
+  );
+  t.ok((limited[0]?.[0] ?? 0) > 0, 'counted where it was limited');
+  t.strictSame(limited[1], [0], 'the far DPU limits nothing');
+  t.ok((await agents[0].metric('dpu_agent_drops_total', 'reason="RateLimited"')) > 0);
 });

@@ -2,14 +2,15 @@
  * Counters of the switch by rule and by drop reason: one dump of our flows, kept for a moment so that a scrape and an
  * operator do not each ask.
  */
-import type { RuleEntry } from '../../api/dpu-rule.ts';
+import type { RuleAction } from '../../api/dpu-rule.ts';
 import type { OpenFlowConnection } from '../../openflow/client.ts';
 import { flowKey } from '../../openflow/flow.ts';
 import type { FlowStats } from '../../openflow/flow-stats.ts';
 import { dropReasonOf, type DropReason } from '../flow/drop-reason.ts';
+import type { DesiredState } from '../flow/desired.ts';
 import { isRuleCookie } from '../flow/cookie.ts';
 import { EGRESS_CHAIN, INGRESS_CHAIN } from '../flow/tables/tiers.ts';
-import { visitOwnFlows } from '../reconcile/switch-dump.ts';
+import { visitOwnFlows, visitOwnMeters } from '../reconcile/switch-dump.ts';
 
 /** Packets and bytes. */
 export interface Count {
@@ -21,10 +22,12 @@ export interface Count {
 export interface Counters {
   /** By cookie of the rule entry, both directions together. */
   readonly rules: ReadonlyMap<bigint, Count>;
+  /** Packets over a rule's rateLimit, by cookie of the entry. */
+  readonly limited: ReadonlyMap<bigint, number>;
   /** Since this agent first looked; never falls. */
   readonly drops: ReadonlyMap<DropReason, number>;
   /** Packets that rules on trial would have decided about, by action. Never falls either. */
-  readonly dryRun: ReadonlyMap<RuleEntry['action'], number>;
+  readonly dryRun: ReadonlyMap<RuleAction, number>;
 }
 
 const TIER_TABLES: ReadonlySet<number> = new Set(
@@ -64,7 +67,7 @@ export class NamedTotals<Name extends string> {
 /** What is counted from dump to dump. */
 export interface RunningTotals {
   readonly drops: NamedTotals<DropReason>;
-  readonly dryRun: NamedTotals<RuleEntry['action']>;
+  readonly dryRun: NamedTotals<RuleAction>;
 }
 
 /** Adds up the counters of one dump. Pure. */
@@ -72,10 +75,10 @@ export class CounterSum {
   readonly #inTiers = new Map<bigint, Count>();
   readonly #decided = new Map<bigint, Count>();
   readonly #totals: RunningTotals;
-  readonly #dryRuns: ReadonlyMap<bigint, RuleEntry['action']>;
+  readonly #dryRuns: ReadonlyMap<bigint, RuleAction>;
 
   /** `dryRuns`: the actions of the entries that are on trial, by cookie. */
-  constructor(totals: RunningTotals, dryRuns: ReadonlyMap<bigint, RuleEntry['action']>) {
+  constructor(totals: RunningTotals, dryRuns: ReadonlyMap<bigint, RuleAction>) {
     this.#totals = totals;
     this.#dryRuns = dryRuns;
   }
@@ -121,19 +124,18 @@ function keyOf(stats: FlowStats): string {
 /** Reads counters at most once per `maxAgeMs`. */
 export class CounterReader {
   readonly #connection: () => OpenFlowConnection | undefined;
-  readonly #dryRuns: () => ReadonlyMap<bigint, RuleEntry['action']>;
+  readonly #desired: DesiredState;
   readonly #maxAgeMs: number;
   readonly #totals: RunningTotals = { drops: new NamedTotals(), dryRun: new NamedTotals() };
   #last: { readonly atMs: number; readonly counters: Promise<Counters> } | undefined;
 
-  /** `dryRuns` gives the actions of the entries that are on trial, by cookie. */
   constructor(
     connection: () => OpenFlowConnection | undefined,
-    dryRuns: () => ReadonlyMap<bigint, RuleEntry['action']>,
+    desired: DesiredState,
     maxAgeMs = 500,
   ) {
     this.#connection = connection;
-    this.#dryRuns = dryRuns;
+    this.#desired = desired;
     this.#maxAgeMs = maxAgeMs;
   }
 
@@ -157,8 +159,21 @@ export class CounterReader {
 
   async #dump(connection: OpenFlowConnection): Promise<Counters> {
     const { drops, dryRun } = this.#totals;
-    const sum = new CounterSum(this.#totals, this.#dryRuns());
+    const dryRuns = new Map<bigint, RuleAction>();
+    const limiters = new Map<number, bigint>();
+    for (const { cookie, dryRun: action, meters } of this.#desired.entries()) {
+      if (action !== undefined) dryRuns.set(cookie, action);
+      for (const { use, meterId } of meters) if (use === 'rateLimit') limiters.set(meterId, cookie);
+    }
+    const sum = new CounterSum(this.#totals, dryRuns);
     await visitOwnFlows(connection, (stats) => sum.add(stats));
-    return { rules: sum.rules, drops: drops.finish(), dryRun: dryRun.finish() };
+    const limited = new Map<bigint, number>();
+    await visitOwnMeters(connection, ({ meterId, dropped }) => {
+      const cookie = limiters.get(meterId);
+      if (cookie === undefined) return;
+      limited.set(cookie, dropped);
+      drops.add('RateLimited', `meter ${meterId}`, dropped);
+    });
+    return { rules: sum.rules, limited, drops: drops.finish(), dryRun: dryRun.finish() };
   }
 }

@@ -111,6 +111,7 @@ async function rulesOf(agent: AgentView): Promise<unknown[]> {
     ...row,
     packets: counters?.rules.get(cookie)?.packets ?? 0,
     bytes: counters?.rules.get(cookie)?.bytes ?? 0,
+    rateLimited: counters?.limited.get(cookie) ?? 0,
   }));
 }
 

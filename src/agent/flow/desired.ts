@@ -11,9 +11,11 @@ import { faultText } from './isolation.ts';
 import { objectName, ruleChanges, type RuleChanges } from './rule-changes.ts';
 import { clauseOf, shareClause } from './conjunction.ts';
 import { FlowIndex, NO_SLOT } from './flow-index.ts';
+import { MeterIds } from './meter-id.ts';
 import { compileRule, type CompiledEntry } from './rule-flows.ts';
 import { defaultActionName, replyName, RuleIds, ruleEntryName } from './rule-id.ts';
 import { allSteps, type Steps } from './steps.ts';
+import { meterNames, type UsedMeter } from './verbs.ts';
 import { pipelineUnits, type UnitOutput } from './units.ts';
 
 /** A flow with the unit that claims it. */
@@ -35,6 +37,8 @@ export interface DesiredChange {
   readonly dirtyFlows: FlowIndex;
   /** Ids of groups to compare with the switch. */
   readonly dirtyGroups: Set<number>;
+  /** Ids of meters to compare with the switch. */
+  readonly dirtyMeters: Set<number>;
   /** Units that were compiled, for tests and metrics. */
   readonly compiled: number;
 }
@@ -56,12 +60,16 @@ export class DesiredState {
   #rules = new Map<string, CompiledRule>();
   #snapshotRules: readonly RuleInput[] = [];
   #ids = new RuleIds();
+  #meterIds = new MeterIds();
   #defaultNames = new Set<string>();
   /** The flow that stands at each claimed key. */
   #flows = new FlowIndex();
   /** By slot: the owner, or all claims, the winner first, where there is more than one. */
   #claims: (string | readonly Claim[])[] = [];
   #groups = new Map<number, EncodedGroup>();
+  /** Id -> the meter, once for each entry that uses it. */
+  #meters = new Map<number, readonly UsedMeter[]>();
+  #dirtyMeters = new Set<number>();
   #dirtyFlows = new FlowIndex();
   #dirtyGroups = new Set<number>();
   #compiled = 0;
@@ -110,6 +118,16 @@ export class DesiredState {
     return this.#groups.values();
   }
 
+  /** The meter with an id; undefined when none should be. */
+  meter(id: number): UsedMeter | undefined {
+    return this.#meters.get(id)?.[0];
+  }
+
+  /** Ids of the meters that should be in the switch. */
+  meterIds(): IterableIterator<number> {
+    return this.#meters.keys();
+  }
+
   /** Every rule entry, accepted or not. */
   *entries(): IterableIterator<CompiledEntry> {
     for (const rule of this.#rules.values()) yield* rule.entries;
@@ -143,6 +161,7 @@ export class DesiredState {
     // New ones: the sets of the update before belong to whoever asked for it.
     this.#dirtyFlows = new FlowIndex();
     this.#dirtyGroups = new Set();
+    this.#dirtyMeters = new Set();
     this.#compiled = 0;
     const changes = ruleChanges(this.#snapshotRules, snapshot.rules);
     const displaced = yield* this.#updateIds(snapshot, changes);
@@ -153,6 +172,7 @@ export class DesiredState {
     return {
       dirtyFlows: this.#dirtyFlows,
       dirtyGroups: this.#dirtyGroups,
+      dirtyMeters: this.#dirtyMeters,
       compiled: this.#compiled,
     };
   }
@@ -163,6 +183,8 @@ export class DesiredState {
     this.#rules = other.#rules;
     this.#snapshotRules = other.#snapshotRules;
     this.#ids = other.#ids;
+    this.#meterIds = other.#meterIds;
+    this.#meters = other.#meters;
     this.#defaultNames = other.#defaultNames;
     this.#flows = other.#flows;
     this.#claims = other.#claims;
@@ -184,21 +206,30 @@ export class DesiredState {
     this.#defaultNames.clear();
     defaults.forEach((name) => this.#defaultNames.add(name));
 
-    for (const { object } of changes.changed) {
+    for (const { object, verdicts } of changes.changed) {
       const names = new Set(entryNames(object));
       const known = this.#rules.get(objectName(object));
       const old = known === undefined ? [] : entryNames(known.object);
       for (const name of old) if (!names.has(name)) note(this.#ids.delete(name));
       for (const name of names) note(this.#ids.add(name));
+      this.#dropMeterNames(known);
+      for (const name of meterNames(object, verdicts)) this.#meterIds.add(name);
       yield;
     }
     for (const key of changes.removed) {
       const known = this.#rules.get(key);
       if (known !== undefined)
         entryNames(known.object).forEach((name) => note(this.#ids.delete(name)));
+      this.#dropMeterNames(known);
       yield;
     }
+    note(this.#meterIds.settle());
     return displaced;
+  }
+
+  #dropMeterNames(rule: CompiledRule | undefined): void {
+    if (rule === undefined) return;
+    for (const name of meterNames(rule.object, rule.verdicts)) this.#meterIds.delete(name);
   }
 
   *#updateUnits(snapshot: Snapshot): Steps<void> {
@@ -236,25 +267,32 @@ export class DesiredState {
     }
     if (displaced.size === 0) return;
     for (const { object, verdicts } of [...this.#rules.values()]) {
-      if (entryNames(object).some((name) => displaced.has(name)))
-        this.#compileRule(object, verdicts);
+      const names = [...entryNames(object), ...meterNames(object, verdicts)];
+      if (names.some((name) => displaced.has(name))) this.#compileRule(object, verdicts);
     }
   }
 
   #compileRule(object: DpuRule, verdicts: readonly EntryVerdict[]): void {
     const key = objectName(object);
-    const entries = compileRule(object, verdicts, (name) => this.#ids.idOf(name));
+    const entries = compileRule(
+      object,
+      verdicts,
+      (name) => this.#ids.idOf(name),
+      (name) => this.#meterIds.idOf(name),
+    );
     this.#compiled++;
     this.#replaceEntries(this.#rules.get(key)?.entries ?? [], entries);
     this.#rules.set(key, { object, verdicts, entries });
   }
 
   #replaceEntries(old: readonly CompiledEntry[], next: readonly CompiledEntry[]): void {
-    for (const { key, flows, clauses } of old) {
+    for (const { key, flows, clauses, meters } of old) {
+      for (const meter of meters) this.#replaceMeter(meter.meterId, meter, undefined);
       for (const flow of flows) this.#unclaim(key, flow);
       for (const flow of clauses) this.#unclaim(key, flow);
     }
-    for (const { key, flows, clauses } of next) {
+    for (const { key, flows, clauses, meters } of next) {
+      for (const meter of meters) this.#replaceMeter(meter.meterId, undefined, meter);
       for (const flow of flows) this.#claim(key, flow);
       for (const flow of clauses) this.#claim(key, flow);
     }
@@ -318,6 +356,14 @@ export class DesiredState {
       const stands = clauses.length === 0 ? winner.flow : shareClause(flow, clauses);
       this.#claims[this.#flows.put(stands)] = sorted;
     }
+  }
+
+  #replaceMeter(id: number, old: UsedMeter | undefined, next: UsedMeter | undefined): void {
+    const rest = (this.#meters.get(id) ?? []).filter((meter) => meter !== old);
+    const all = next === undefined ? rest : [...rest, next];
+    if (all.length === 0) this.#meters.delete(id);
+    else this.#meters.set(id, all);
+    this.#dirtyMeters.add(id);
   }
 
   #replaceGroups(old: readonly EncodedGroup[], next: readonly EncodedGroup[]): void {

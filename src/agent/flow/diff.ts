@@ -10,6 +10,12 @@ import {
   encodeGroupModify,
   type EncodedGroup,
 } from '../../openflow/group-mod.ts';
+import {
+  encodeMeterDelete,
+  encodeMeterModify,
+  type EncodedMeter,
+  type MeterDesc,
+} from '../../openflow/meter-mod.ts';
 import type { DesiredState } from './desired.ts';
 import type { FlowIndex } from './flow-index.ts';
 import { allSteps, type Steps } from './steps.ts';
@@ -24,7 +30,9 @@ export interface ActualState {
   flow(flow: EncodedFlow): EncodedFlow | undefined;
   group(id: number): { readonly buckets: Uint8Array } | undefined;
   readonly index: Pick<FlowIndex, 'size' | 'slotCount' | 'at'>;
+  meter(id: number): Pick<MeterDesc, 'flags' | 'bands'> | undefined;
   groupIds(): Iterable<number>;
+  meterIds(): Iterable<number>;
 }
 
 /** One message with what it does, so that an answer can be attributed and the mirror brought up to date. */
@@ -47,26 +55,35 @@ export type Change =
       readonly message: Uint8Array;
       readonly group: EncodedGroup;
     }
-  | { readonly kind: 'group_delete'; readonly message: Uint8Array; readonly groupId: number };
+  | { readonly kind: 'group_delete'; readonly message: Uint8Array; readonly groupId: number }
+  | {
+      readonly kind: 'meter_add' | 'meter_modify';
+      readonly message: Uint8Array;
+      readonly meter: EncodedMeter;
+    }
+  | { readonly kind: 'meter_delete'; readonly message: Uint8Array; readonly meterId: number };
 
 /** What to compare. */
 export interface DiffScope {
   /** Flows by their keys; undefined for everything that either side holds. */
   readonly flows: Iterable<EncodedFlow> | undefined;
   readonly groups: Iterable<number>;
+  /** Absent: none. */
+  readonly meters?: Iterable<number>;
 }
 
 /** Everything that either side holds. */
 export function fullScope(desired: DesiredState, actual: ActualState): DiffScope {
   const groups = new Set(actual.groupIds());
   for (const group of desired.groups()) groups.add(group.groupId);
-  return { flows: undefined, groups };
+  const meters = new Set([...actual.meterIds(), ...desired.meterIds()]);
+  return { flows: undefined, groups, meters };
 }
 
 /**
- * The changes of a scope, ordered: groups that flows will use, flows that go, flows that come (the pipeline's end before
- * its beginning, so that a packet never meets a half-built path even where a first sync is cut into several bundles),
- * groups that nothing uses any more.
+ * The changes of a scope, ordered: meters and groups that flows will use, flows that go, flows that come (the pipeline's
+ * end before its beginning, so that a packet never meets a half-built path even where a first sync is cut into several bundles),
+ * groups and meters that nothing uses any more. Whether a meter_mod goes into a bundle is the writer's business.
  */
 export function diff(desired: DesiredState, actual: ActualState, scope: DiffScope): Change[] {
   return allSteps(diffSteps(desired, actual, scope));
@@ -110,7 +127,9 @@ export function* diffSteps(
       if (++compared % KEYS_PER_STEP === 0) yield;
     }
   }
-  return [...changed, ...deletes, ...adds.reverse().flat(), ...removed];
+  const meters = meterChanges(desired, actual, scope.meters);
+  const flows = [...deletes, ...adds.reverse().flat()];
+  return [...meters.before, ...changed, ...flows, ...removed, ...meters.after];
 }
 
 /** Groups to make or change before flows use them, and groups to remove when no flow uses them any more. */
@@ -135,6 +154,28 @@ function diffGroups(
     }
   }
   return { changed, removed };
+}
+
+function meterChanges(
+  desired: DesiredState,
+  actual: ActualState,
+  ids: Iterable<number> = [],
+): { before: Change[]; after: Change[] } {
+  const before: Change[] = [];
+  const after: Change[] = [];
+  for (const id of ids) {
+    const want = desired.meter(id);
+    const have = actual.meter(id);
+    if (want === undefined) {
+      if (have === undefined) continue;
+      after.push({ kind: 'meter_delete', message: encodeMeterDelete(id), meterId: id });
+    } else if (have === undefined) {
+      before.push({ kind: 'meter_add', message: want.message, meter: want });
+    } else if (want.flags !== have.flags || !sameBytes(want.bands, have.bands)) {
+      before.push({ kind: 'meter_modify', message: encodeMeterModify(want), meter: want });
+    }
+  }
+  return { before, after };
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

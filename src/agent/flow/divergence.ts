@@ -13,7 +13,7 @@ const EXAMPLES_MAX = 5;
 
 /** How two tables differ. */
 export interface Divergence {
-  /** Flows and groups that are missing, too many or different. */
+  /** Flows, groups and meters that are missing, too many or different. */
   readonly count: number;
   /** Some of the flows as text, each with `-` (kept only) or `+` (compiled only) before it. */
   readonly examples: readonly string[];
@@ -49,6 +49,10 @@ export function* divergenceSteps(kept: DesiredState, compiled: DesiredState): St
   for (const { groupId } of compiled.groups()) ids.add(groupId);
   for (const id of ids) {
     const [one, other] = [kept.group(id)?.message, compiled.group(id)?.message];
+    if (one === undefined || other === undefined || Buffer.compare(one, other) !== 0) count++;
+  }
+  for (const id of new Set([...kept.meterIds(), ...compiled.meterIds()])) {
+    const [one, other] = [kept.meter(id)?.message, compiled.meter(id)?.message];
     if (one === undefined || other === undefined || Buffer.compare(one, other) !== 0) count++;
   }
   return { count, examples };

@@ -17,6 +17,7 @@ import { matchVni, VERDICT_REGISTER } from './registers.ts';
 import { registerId, replyName, ruleEntryName } from './rule-id.ts';
 import { entryDimensions, entryReplies } from './group-match.ts';
 import { UnsupportedMatch, type RuleDimensions } from './rule-match.ts';
+import { Verbs, type MeterIdOf, type UsedMeter } from './verbs.ts';
 import { EGRESS_CHAIN, INGRESS_CHAIN, TIER_CHAINS, type TierChain } from './tables/tiers.ts';
 
 /** Why an entry is not accepted: a reason of api.md and a sentence. */
@@ -45,12 +46,15 @@ export interface CompiledEntry {
   readonly flows: readonly EncodedFlow[];
   /** Clauses of its conjunctions, whose flows others may share. */
   readonly clauses: readonly EncodedFlow[];
+  /** Meters that its flows use; others may use them too. */
+  readonly meters: readonly UsedMeter[];
 }
 
 interface EntryFlows {
   readonly flows: EncodedFlow[];
   readonly clauses: EncodedFlow[];
   readonly pending?: Refusal | undefined;
+  readonly meters: UsedMeter[];
 }
 
 /** Order of actions at equal priority: what is more cautious wins. */
@@ -65,11 +69,12 @@ export function rankOf(priority: number, action: RuleEntry['action']): number {
   return TIER_PRIORITY_TOP - PRIORITY_STEP * priority - CLASS_STEP * ACTION_CLASS[action];
 }
 
-/** Compiles a rule. `idOf` gives the 40-bit id of an entry by its name. */
+/** Compiles a rule. `idOf` gives the 40-bit id of an entry by its name, `meterIdOf` the number of a meter. */
 export function compileRule(
   object: DpuRule,
   verdicts: readonly EntryVerdict[],
   idOf: (name: string) => bigint,
+  meterIdOf: MeterIdOf,
 ): CompiledEntry[] {
   const { namespace, name } = object.metadata;
   return object.spec.rules.map((entry, index) => {
@@ -83,9 +88,10 @@ export function compileRule(
     // Replies to a redirect stand in the other chain: there its own id is free.
     const replyId = entry.reverse ? idOf(replyName(key)) : id;
     const verdict = verdicts[index] ?? {};
-    const result = isolated(compileEntry(object, entry, verdict, id, replyId), verdict);
+    const verbs = new Verbs(object, entry, key, meterIdOf);
+    const result = isolated(compileEntry(object, entry, verdict, id, replyId, verbs), verdict);
     return 'reason' in result
-      ? { ...base, refusal: result, flows: [], clauses: [] }
+      ? { ...base, refusal: result, flows: [], clauses: [], meters: [] }
       : { ...base, ...result };
   });
 }
@@ -112,15 +118,17 @@ function compileEntry(
   verdict: EntryVerdict,
   id: bigint,
   replyId: bigint,
+  verbs: Verbs,
 ): EntryFlows | Refusal {
   if (verdict.vni === undefined) {
     return { reason: verdict.reason ?? 'Invalid', message: verdict.message ?? 'no VNI' };
   }
-  if (object.spec.enforcement === 'Suspended') return { flows: [], clauses: [] };
+  if (object.spec.enforcement === 'Suspended') return { flows: [], clauses: [], meters: [] };
   const unsupported = unsupportedField(object, entry);
   if (unsupported !== undefined) {
     return { reason: 'Unsupported', message: `${unsupported} is not available in this release` };
   }
+  if (verbs.problem !== undefined) return { reason: 'Invalid', message: verbs.problem };
   const needsNext = entry.action === 'pass' || entry.action === 'redirect';
   if (needsNext && object.spec.tier === TIERS.at(-1)) {
     const message = `action: ${entry.action} needs a next tier, and baseline is the last one`;
@@ -132,7 +140,7 @@ function compileEntry(
   }
   if (families.length === 0) {
     // Who is in a group changes: nobody at the moment is no mistake.
-    if (verdict.groups !== undefined) return { flows: [], clauses: [] };
+    if (verdict.groups !== undefined) return { flows: [], clauses: [], meters: [] };
     const message = 'match: no packet can match, since its parts contradict each other';
     return { reason: 'Invalid', message };
   }
@@ -145,6 +153,7 @@ function compileEntry(
   const all: EntryFlows = {
     flows: [],
     clauses: [],
+    meters: [],
     pending: missing === undefined ? undefined : { reason: 'PortNotFound', message: missing },
   };
   const network = matchVni(verdict.vni);
@@ -181,8 +190,9 @@ function compileEntry(
     }
     if (entry.action !== 'pass' && object.spec.enforcement === 'Enforce') {
       for (const chain of new Set([...forward, ...backward])) {
-        all.flows.push(verdictFlow({ ...ranked, chain }));
+        all.flows.push(verdictFlow({ ...ranked, chain }, verbs));
       }
+      all.meters.push(...verbs.meters);
     }
   } catch (error) {
     // The encoder refuses what the switch would widen or misread: one entry must not hold back the others.
@@ -276,7 +286,6 @@ function unsupportedField(object: DpuRule, entry: RuleEntry): string | undefined
   if (Object.keys(object.spec.nodeSelector ?? {}).length > 0) return 'nodeSelector';
   if (entry.action === 'reject') return `action: ${entry.action}`;
   if (entry.log !== undefined && entry.log.mode !== 'none') return 'log';
-  if (entry.rateLimit !== undefined) return 'rateLimit';
   if (entry.mirror !== undefined) return 'mirror';
   if (entry.expiresAt !== undefined) return 'expiresAt';
   return undefined;
@@ -319,18 +328,16 @@ function decision({ chain, entry, verdictId }: RankedEntry, next: PipelineTable)
 }
 
 /** Where the decision is carried out, and counted. */
-function verdictFlow({
-  chain,
-  entry,
-  network,
-  cookie,
-  verdictId,
-}: Omit<RankedEntry, 'conjId'>): EncodedFlow {
+function verdictFlow(
+  { chain, entry, network, cookie, verdictId }: Omit<RankedEntry, 'conjId'>,
+  verbs: Verbs,
+): EncodedFlow {
+  const verdict = entry.action === 'allow' ? { gotoTable: chain.allowed.id } : {};
   return encodeFlow({
     tableId: chain.verdict.id,
     priority: VERDICT_PRIORITY,
     cookie,
     match: [network, { field: VERDICT_REGISTER[chain.direction], value: verdictId }],
-    instructions: entry.action === 'allow' ? { gotoTable: chain.allowed.id } : {},
+    instructions: verbs.on(chain.direction, verdict),
   });
 }

@@ -24,6 +24,7 @@ const CONTEST_REPAIRS = 3;
 /** Marked flows, and remembered repairs: beyond, a dump is cheaper than remembering. */
 const MARKS_MAX = 100_000;
 const EMPTY = new Uint8Array(0);
+const GONE_WITH_OTHERS: ReadonlySet<number> = new Set([OFPRR.GROUP_DELETE, OFPRR.METER_DELETE]);
 
 /** What the watch works with. */
 export interface DriftWatchOptions {
@@ -169,8 +170,8 @@ export class DriftWatch {
     else mirror.putFlow(flow, want);
     const have = mirror.flow(flow);
     if (had === undefined && have === undefined && want === undefined) return;
-    // The flow monitor tells of no groups: only of the flows that go with one.
-    if (event === 'deleted' && update.reason === OFPRR.GROUP_DELETE) this.#wantDump();
+    // The flow monitor tells of no groups and no meters: only of the flows that go with one.
+    if (event === 'deleted' && GONE_WITH_OTHERS.has(update.reason)) this.#wantDump();
     if (want === undefined ? have === undefined : have !== undefined && want.sameActions(have)) {
       return;
     }

@@ -2,6 +2,9 @@
  * Changes into bundles. A change of rules is one atomic bundle; only a first sync, where nothing of ours is in the switch
  * yet, is cut into chunks (the pipeline's end comes first, so a packet never meets a half-built path). A bundle that the
  * switch refuses is sent again without the messages that it named, so one bad flow holds nobody else back.
+ *
+ * Open vSwitch takes no meter_mod in a bundle: meters that come or change are written before the bundles, one by one, and
+ * those that go after them.
  */
 import { BaseError } from '../../base/error.ts';
 import type { OpenFlowConnection } from '../../openflow/client.ts';
@@ -44,11 +47,17 @@ const REFUSALS_MAX = 64;
  * without naming a message, or too many are refused. The caller then dumps before it writes again.
  */
 export async function writeChanges(
-  connection: Pick<OpenFlowConnection, 'commitBundle'>,
-  changes: readonly Change[],
+  connection: Pick<OpenFlowConnection, 'commitBundle' | 'sendMessages'>,
+  all: readonly Change[],
   options: WriteOptions,
 ): Promise<WriteOutcome> {
   const refused: RefusedChange[] = [];
+  const changes = all.filter((change) => !isMeterChange(change));
+  const meterChanges = all.filter(isMeterChange);
+  const meters = meterChanges.filter(({ kind }) => kind !== 'meter_delete');
+  const idle = meterChanges.filter(({ kind }) => kind === 'meter_delete');
+  if (!(await writeMeters(connection, meters, options, refused)))
+    return { refused, complete: false };
   const size = options.chunkSize ?? Math.max(1, changes.length);
   let refusals = 0;
   for (let start = 0; start < changes.length; start += size) {
@@ -72,7 +81,33 @@ export async function writeChanges(
       if (refusals > REFUSALS_MAX) throw new TooManyRefusals(refused);
     }
   }
-  return { refused, complete: true };
+  const complete = await writeMeters(connection, idle, options, refused);
+  return { refused, complete };
+}
+
+type MeterChange = Extract<Change, { readonly kind: `meter_${string}` }>;
+
+function isMeterChange(change: Change): change is MeterChange {
+  return change.kind.startsWith('meter_');
+}
+
+/** @returns false when writing is no longer allowed. */
+async function writeMeters(
+  connection: Pick<OpenFlowConnection, 'sendMessages'>,
+  changes: readonly MeterChange[],
+  options: WriteOptions,
+  refused: RefusedChange[],
+): Promise<boolean> {
+  if (changes.length === 0) return true;
+  if (!options.mayWrite()) return false;
+  const errors = await connection.sendMessages(changes.map(({ message }) => message));
+  const named = new Map(errors.map(({ index, error }) => [index, error]));
+  for (const [index, error] of named) {
+    const change = changes[index];
+    if (change !== undefined) refused.push({ change, error });
+  }
+  options.onCommitted(changes.filter((_, index) => !named.has(index)));
+  return true;
 }
 
 /** The switch refuses one bundle after another. */

@@ -3,10 +3,12 @@
  * monitor tells. Flows of others are counted and otherwise left alone.
  */
 import type { EncodedFlow } from '../../openflow/flow.ts';
+import type { MeterDesc } from '../../openflow/meter-mod.ts';
 import { isOwnCookieHigh } from '../flow/cookie.ts';
 import type { ActualState, Change } from '../flow/diff.ts';
 import { FlowIndex, NO_SLOT } from '../flow/flow-index.ts';
 import { isOwnGroup } from '../flow/group-id.ts';
+import { isOwnMeter } from '../flow/meter-id.ts';
 
 /** Keys of foreign flows that are remembered, so that none is counted twice; about 100 bytes each. */
 const FOREIGN_KEYS_MAX = 100_000;
@@ -15,6 +17,7 @@ const FOREIGN_KEYS_MAX = 100_000;
 export class Mirror implements ActualState {
   readonly #flows = new FlowIndex();
   readonly #groups = new Map<number, { readonly buckets: Uint8Array }>();
+  readonly #meters = new Map<number, Pick<MeterDesc, 'flags' | 'bands'>>();
   readonly #foreign = new Set<string>();
   /** Foreign flows beyond those remembered: as good as the last dump. */
   #moreForeign = 0;
@@ -42,8 +45,16 @@ export class Mirror implements ActualState {
     return this.#groups.get(id);
   }
 
+  meter(id: number): Pick<MeterDesc, 'flags' | 'bands'> | undefined {
+    return this.#meters.get(id);
+  }
+
   groupIds(): IterableIterator<number> {
     return this.#groups.keys();
+  }
+
+  meterIds(): IterableIterator<number> {
+    return this.#meters.keys();
   }
 
   /**
@@ -74,6 +85,12 @@ export class Mirror implements ActualState {
     if (isOwnGroup(id)) this.#groups.set(id, { buckets });
   }
 
+  /** Takes in a meter of a dump. */
+  addDumpedMeter({ meterId, flags, bands }: MeterDesc): void {
+    // The bands are a view into the message that they came in.
+    if (isOwnMeter(meterId)) this.#meters.set(meterId, { flags, bands: Uint8Array.from(bands) });
+  }
+
   /** The switch has acknowledged these changes. */
   apply(changes: readonly Change[]): void {
     for (const change of changes) {
@@ -91,6 +108,13 @@ export class Mirror implements ActualState {
           break;
         case 'group_delete':
           this.#groups.delete(change.groupId);
+          break;
+        case 'meter_add':
+        case 'meter_modify':
+          this.#meters.set(change.meter.meterId, change.meter);
+          break;
+        case 'meter_delete':
+          this.#meters.delete(change.meterId);
           break;
       }
     }

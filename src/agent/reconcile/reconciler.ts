@@ -76,6 +76,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
   readonly #drift: DriftWatch;
   #dirtyFlows = new FlowIndex();
   readonly #dirtyGroups = new Set<number>();
+  readonly #dirtyMeters = new Set<number>();
   readonly #refusals: Refusals;
   #timer: NodeJS.Timeout | undefined;
   #dueMs = 0;
@@ -221,6 +222,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     if (this.#dirtyFlows.size === 0) this.#dirtyFlows = change.dirtyFlows;
     else for (const flow of change.dirtyFlows) this.#dirtyFlows.put(flow);
     for (const id of change.dirtyGroups) this.#dirtyGroups.add(id);
+    for (const id of change.dirtyMeters) this.#dirtyMeters.add(id);
   }
 
   /** Compiles everything anew beside what is kept: where the two differ, that is a fault of ours, and the new one holds. */
@@ -254,8 +256,10 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
         : {
             flows: union(expected, repairs, this.#refusals.due()),
             groups: new Set(this.#dirtyGroups),
+            meters: new Set(this.#dirtyMeters),
           };
     this.#dirtyGroups.clear();
+    this.#dirtyMeters.clear();
     this.#refusals.keepOnly((flow) => desired.flow(flow) !== undefined);
     const compared = await this.#timed('diff', () => inSlices(diffSteps(desired, target, scope)));
     const changes = compared.filter((change) => !this.#refusals.holds(change));
@@ -285,7 +289,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
           committed += done.length;
           mirror.apply(done);
           this.#refusals.forget(done);
-          observer.bundle('committed');
+          if (done.some(({ kind }) => !kind.startsWith('meter_'))) observer.bundle('committed');
           observer.committed(done);
         },
         onRefused: () => observer.bundle('refused'),

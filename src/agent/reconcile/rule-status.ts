@@ -94,6 +94,13 @@ export function ruleStatus(entry: CompiledEntry, context: RuleStatusContext): Ru
       installed,
     );
   }
+  const unmetered = entry.meters.filter(({ meterId, flags, bands }) => {
+    const have = actual.meter(meterId);
+    return have?.flags !== flags || Buffer.compare(have.bands, bands) !== 0;
+  });
+  if (unmetered.length > 0) {
+    return row(true, false, 'Pending', 'its meter is not in the switch yet', installed);
+  }
   if (installed < flows.length) {
     return row(
       true,

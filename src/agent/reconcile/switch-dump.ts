@@ -1,5 +1,5 @@
 /**
- * Reads what the switch holds: flows and groups into a mirror, or flows with their counters for people. The dump is the
+ * Reads what the switch holds: flows, groups and meters into a mirror, or flows with their counters for people. The dump is the
  * truth; nothing here changes the switch.
  */
 import { lendDumpedFlow, type EncodedFlow } from '../../openflow/flow.ts';
@@ -9,9 +9,16 @@ import {
   type FlowStats,
 } from '../../openflow/flow-stats.ts';
 import { decodeGroupDesc } from '../../openflow/group-mod.ts';
+import {
+  decodeMeterConfig,
+  decodeMeterStats,
+  encodeAllMetersRequest,
+  type MeterStats,
+} from '../../openflow/meter-mod.ts';
 import type { OpenFlowConnection } from '../../openflow/client.ts';
 import { OFPMP } from '../../openflow/ofp13.ts';
 import { COOKIE_OWNER, COOKIE_OWNER_MASK } from '../flow/cookie.ts';
+import { isOwnMeter } from '../flow/meter-id.ts';
 import { Mirror } from './mirror.ts';
 
 /** The flow that should stand at a key. */
@@ -19,7 +26,7 @@ export interface DesiredFlows {
   flow(flow: EncodedFlow): EncodedFlow | undefined;
 }
 
-/** Dumps all flows and groups into an empty mirror, and returns that. It shares the bytes of what is as `desired`. */
+/** Dumps all flows, groups and meters into an empty mirror, and returns that. It shares the bytes of what is as `desired`. */
 export async function dumpMirror(
   connection: OpenFlowConnection,
   desired?: DesiredFlows,
@@ -34,6 +41,9 @@ export async function dumpMirror(
   await connection.multipart(OFPMP.GROUP_DESC, new Uint8Array(0), (part) =>
     decodeGroupDesc(part, ({ groupId, buckets }) => mirror.addDumpedGroup(groupId, buckets)),
   );
+  await connection.multipart(OFPMP.METER_CONFIG, encodeAllMetersRequest(), (part) =>
+    decodeMeterConfig(part, (meter) => mirror.addDumpedMeter(meter)),
+  );
   return mirror;
 }
 
@@ -46,4 +56,16 @@ export async function visitOwnFlows(
   const filter = { cookie: COOKIE_OWNER, cookieMask: COOKIE_OWNER_MASK };
   const body = encodeFlowStatsRequest(tableId === undefined ? filter : { ...filter, tableId });
   await connection.multipart(OFPMP.FLOW, body, (part) => decodeFlowStats(part, visit));
+}
+
+/** Visits our meters with what they have counted. */
+export async function visitOwnMeters(
+  connection: OpenFlowConnection,
+  visit: (stats: MeterStats) => void,
+): Promise<void> {
+  await connection.multipart(OFPMP.METER, encodeAllMetersRequest(), (part) =>
+    decodeMeterStats(part, (stats) => {
+      if (isOwnMeter(stats.meterId)) visit(stats);
+    }),
+  );
 }

@@ -4,6 +4,7 @@ import t from 'tap';
 import { clauseOf } from '../../../src/agent/flow/conjunction.ts';
 import { DesiredState } from '../../../src/agent/flow/desired.ts';
 import type { RuleInput, Snapshot } from '../../../src/agent/flow/model.ts';
+import { isOwnMeter, MeterIds } from '../../../src/agent/flow/meter-id.ts';
 import { maskedPorts } from '../../../src/agent/flow/port-range.ts';
 import { rankOf } from '../../../src/agent/flow/rule-flows.ts';
 import { RuleIds } from '../../../src/agent/flow/rule-id.ts';
@@ -279,7 +280,6 @@ void t.test('what this release cannot do is refused by name and programs nothing
   ][] = [
     [{}, { action: 'reject', match: {} }, /action: reject/],
     [{}, { action: 'deny', log: { mode: 'drop' }, match: {} }, /log/],
-    [{}, { action: 'allow', rateLimit: { pps: 1 }, match: {} }, /rateLimit/],
     [{}, { action: 'allow', mirror: { port: 'mon0' }, match: {} }, /mirror/],
     [{}, { action: 'allow', expiresAt: '2026-12-01T00:00:00Z', match: {} }, /expiresAt/],
     [{}, { action: 'deny', match: { etherType: 0x88cc } }, /match.etherType/],
@@ -639,5 +639,79 @@ void t.test(
     t.equal(isOwnGroup(floodGroupId(vni(16777215), 'tunnel')), true);
     t.ok(floodGroupId(vni(16777215), 'tunnel') < 0xffffff00, 'a valid group id');
     for (const foreign of [0, 1, 1000, 33554432, 0xfffffff0]) t.equal(isOwnGroup(foreign), false);
+  },
+);
+
+t.test(
+  'numbers of meters follow from the set of names alone, also where hashes collide',
+  async (t) => {
+    // Four numbers for names that all want the first of them.
+    const hash = (_: string, salt: number): bigint => BigInt(salt % 4);
+    const numbers = (names: readonly string[], gone: readonly string[] = []): unknown => {
+      const ids = new MeterIds(hash);
+      for (const name of names) ids.add(name);
+      ids.settle();
+      for (const name of gone) ids.delete(name);
+      ids.settle();
+      return names
+        .filter((name) => !gone.includes(name))
+        .map((name) => [name, ids.idOf(name)])
+        .sort();
+    };
+    const want = [
+      ['a', 65536],
+      ['b', 65537],
+      ['d', 65538],
+    ];
+    t.strictSame(numbers(['a', 'b', 'd']), want);
+    t.strictSame(numbers(['d', 'b', 'a']), want);
+    t.strictSame(numbers(['d', 'c', 'b', 'a'], ['c']), want);
+    const ids = new MeterIds(hash);
+    ['b', 'c', 'c'].forEach((name) => ids.add(name));
+    t.strictSame(ids.settle(), []);
+    ids.add('a');
+    t.strictSame(ids.settle(), ['b', 'c'], 'whose numbers changed');
+    ids.delete('c');
+    t.strictSame(ids.settle(), [], 'somebody still uses c');
+    t.ok(isOwnMeter(ids.idOf('c') ?? 0) && !isOwnMeter(65535) && !isOwnMeter(131072));
+  },
+);
+
+t.test(
+  'a rate limit is a meter of the verdict at egress, and refused where it cannot act',
+  async (t) => {
+    const limited = (
+      entry: Record<string, unknown>,
+      spec: Record<string, unknown> = {},
+    ): DesiredState =>
+      compile(
+        labSnapshot([
+          allowedIn(
+            rule('r', { ...spec, rules: [{ vni: 1000, rateLimit: { pps: 100 }, ...entry }] }),
+            1000,
+          ),
+        ]),
+      );
+    const desired = limited({ action: 'allow' });
+    const verdicts = [...desired.flows()]
+      .filter(
+        ([, { owner, flow }]) => owner.startsWith('DPURule/') && [29, 59].includes(flow.tableId),
+      )
+      .map(([, { flow }]) => formatInstructions(instructionsOf(flow)))
+      .sort();
+    const [id = 0] = desired.meterIds();
+    t.strictSame(verdicts, ['goto_table:60', `meter:${id},goto_table:40`]);
+    t.ok(isOwnMeter(id));
+    for (const [entry, want] of [
+      [{ action: 'deny' }, /no meaning with action deny/],
+      [{ action: 'allow', direction: 'Ingress' }, /Egress or Both/],
+    ] as const) {
+      const refused = limited(entry);
+      t.match([...refused.entries()][0]?.refusal, { reason: 'Invalid', message: want });
+      t.strictSame([...refused.meterIds()], []);
+    }
+    t.strictSame([...limited({ action: 'allow' }, { enforcement: 'DryRun' }).meterIds()], []);
+    desired.update(labSnapshot());
+    t.strictSame([...desired.meterIds()], []);
   },
 );

@@ -5,9 +5,10 @@ import { writeChanges, type WriteOptions } from '../../../src/agent/reconcile/fl
 import type { Change } from '../../../src/agent/flow/diff.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
 import type { BundleMessage } from '../../../src/openflow/bundle.ts';
-import type { BundleOutcome } from '../../../src/openflow/bundle-commit.ts';
+import type { BundleOutcome, RefusedMessage } from '../../../src/openflow/bundle-commit.ts';
 import { OpenFlowError } from '../../../src/openflow/errors.ts';
 import { encodeFlow } from '../../../src/openflow/flow.ts';
+import { encodeMeter, encodeMeterDelete } from '../../../src/openflow/meter-mod.ts';
 
 function change(index: number, priority = index): Extract<Change, { kind: 'add' }> {
   const flow = encodeFlow({
@@ -38,10 +39,17 @@ function fakeConnection(isRefused: (message: BundleMessage) => boolean): {
     messages: readonly BundleMessage[],
     options?: { onCommitted?: () => void },
   ): Promise<BundleOutcome>;
+  sendMessages(messages: readonly Uint8Array[]): Promise<RefusedMessage[]>;
 } {
   const sizes: number[] = [];
   return {
     sizes,
+    sendMessages(messages) {
+      const refused = messages.flatMap((message, index) =>
+        isRefused(message) ? [{ index, error: tableFull() }] : [],
+      );
+      return Promise.resolve(refused);
+    },
     async commitBundle(messages, options = {}) {
       sizes.push(messages.length);
       const refused = messages.flatMap((message, index) =>
@@ -130,4 +138,28 @@ t.test('a refused message waits longer each time, a changed one is tried at once
   t.match(refusals.errors.get(bad.flow.key), /OFP_OFPFMFC_TABLE_FULL/);
   refusals.forget([bad]);
   t.equal(refusals.has(bad.flow), false);
+});
+
+t.test('meters come before the bundle and go after it, each on its own', async (t) => {
+  const meter = (id: number): Extract<Change, { kind: 'meter_add' | 'meter_modify' }> => {
+    const encoded = encodeMeter({ meterId: 65536 + id, unit: 'pktps', rate: 10, burst: 1 });
+    return { kind: 'meter_add', message: encoded.message, meter: encoded };
+  };
+  const gone: Change = { kind: 'meter_delete', message: encodeMeterDelete(9), meterId: 9 };
+  const [first, second, flow] = [meter(1), meter(2), change(3)];
+  const connection = fakeConnection((message) => message === first.message);
+  const given = options();
+  const { refused } = await writeChanges(connection, [first, second, flow, gone], given);
+  t.strictSame(given.done, [second, flow, gone]);
+  t.strictSame(
+    refused.map((entry) => entry.change),
+    [first],
+  );
+  t.strictSame(connection.sizes, [1], 'no meter is in the bundle');
+  const stopped = await writeChanges(
+    connection,
+    [second, flow],
+    options({ mayWrite: () => false }),
+  );
+  t.match(stopped, { complete: false, refused: [] });
 });
