@@ -108,7 +108,7 @@ export class AgentProcess {
   /** Ends the agent without any warning, as a crash would. */
   async crash(): Promise<void> {
     const child = this.#process;
-    if (child === undefined) return;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGKILL');
     await ended;

@@ -91,15 +91,19 @@ export const daemonFaults: readonly Fault[] = [
   {
     name: 'ovsdb-server down while a rule changes',
     outage: MAIN_LOOP,
+    prepare: (lab) =>
+      lab.rehearse(
+        () => lab.writeRule(RULE, denyRule(RULE, [2000, 2001])),
+        () => lab.removeRule(RULE),
+      ),
     async run(lab, over) {
-      await lab.rehearseRule(RULE, denyRule(RULE, [2000, 2001]));
       await lab.signal(1, 'ovsdb', 'SIGTERM');
       await lab.writeRule(RULE, denyRule(RULE, [2000, 2001]));
       await sleep(1000);
       await lab.lab.startOvsdb(1);
       over();
     },
-    undo: (lab) => lab.forgetRule(RULE),
+    undo: (lab) => lab.restore(() => lab.removeRule(RULE)),
   },
   {
     name: 'ovs-vswitchd down 15 s, started again',

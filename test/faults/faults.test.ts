@@ -5,13 +5,19 @@ import { missingForLab } from '../../demo/lab.ts';
 import { FaultLab, type Fault, type FaultOutcome } from '../support/fault-lab.ts';
 import { agentFaults } from './agent-faults.ts';
 import { daemonFaults } from './daemon-faults.ts';
+import { placeFaults } from './place-faults.ts';
 import { portFaults } from './port-faults.ts';
+import { resourceFaults } from './resource-faults.ts';
 
 const LONG = process.env['TEST_LONG'] !== undefined;
 const ONLY = process.env['FAULT'];
-const FAULTS = [...daemonFaults, ...agentFaults, ...portFaults].filter(({ name, quick }) =>
-  ONLY === undefined ? LONG || quick === true : name.includes(ONLY),
-);
+const FAULTS = [
+  ...daemonFaults,
+  ...agentFaults,
+  ...resourceFaults,
+  ...portFaults,
+  ...placeFaults,
+].filter(({ name, quick }) => (ONLY === undefined ? LONG || quick === true : name.includes(ONLY)));
 
 function row(name: string, cells: readonly string[]): string {
   return [name.padEnd(46), ...cells.map((cell) => cell.padStart(10))].join('');
@@ -31,12 +37,20 @@ function tableRow({ name, outage }: Fault, outcome: FaultOutcome): string {
 const missing = await missingForLab();
 const skip = missing.length === 0 ? false : `the lab needs ${missing.join(', ')}`;
 
-t.test(`${FAULTS.length} faults`, { skip, timeout: 900_000 }, async (t) => {
+// Of the file as a whole, too: the long form takes minutes, and a busy machine makes the short one long.
+t.setTimeout(1_200_000);
+t.test(`${FAULTS.length} faults`, { skip, timeout: 1_200_000 }, async (t) => {
   const lab = await FaultLab.up(t);
   const table: string[] = [];
   for (const fault of FAULTS) {
     await t.test(fault.name, { timeout: 120_000 }, async (t) => {
-      const outcome = await lab.measure((over) => fault.run(lab, over));
+      await fault.prepare?.(lab);
+      const outcome = await lab
+        .measure((over) => fault.run(lab, over))
+        .catch(async (error) => {
+          t.comment(await lab.agent(1).logTail(15));
+          throw error;
+        });
       table.push(tableRow(fault, outcome));
       if (!t.ok(outcome.repairMs < Infinity, 'repaired')) t.comment(await lab.agent(1).logTail(15));
       t.strictSame(outcome.leftOver, [], 'nothing is left over');

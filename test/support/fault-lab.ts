@@ -5,7 +5,7 @@
  */
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { stringify } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { AgentProcess, sleep } from '../../demo/agent-process.ts';
 import { run } from '../../demo/command.ts';
 import { podMac, TwoDpuLab, type DpuNumber } from '../../demo/lab.ts';
@@ -25,6 +25,8 @@ export interface Fault {
   readonly outage?: string;
   /** The agents need not write anything to the switches, and do not. */
   readonly quiet?: boolean;
+  /** Before the measurement. */
+  prepare?(lab: FaultLab): Promise<void>;
   /** Does it; calls `over` when the cause has ended, and time to repair begins. */
   run(lab: FaultLab, over: () => void): Promise<void>;
   /** After the measurement: puts the lab back where that is not the agent's job. */
@@ -69,6 +71,7 @@ export class FaultLab {
   readonly rulesDir: string;
   /** The agents that should have the bridges, by DPU. */
   readonly agents: [AgentProcess, AgentProcess];
+  #original: [ReadonlySet<string>, ReadonlySet<string>] | undefined;
   /** What each switch should hold. */
   #expected: [ReadonlySet<string>, ReadonlySet<string>] = [new Set(), new Set()];
 
@@ -98,36 +101,55 @@ export class FaultLab {
     return faults;
   }
 
+  /** Waits until the agents are ready and change nothing any more. */
+  async #settled(): Promise<void> {
+    let last = '';
+    let same = 0;
+    await until('settled', async () => {
+      const ready = await Promise.all(this.agents.map((agent) => agent.status()));
+      const text = JSON.stringify([[...(await this.flows(1))], [...(await this.flows(2))]]);
+      same = text === last && ready.every((status) => status['ready'] === true) ? same + 1 : 0;
+      last = text;
+      await sleep(100);
+      return same >= 4;
+    });
+  }
+
   /** What the switches hold now is what they should hold after the next fault. */
   async remember(): Promise<void> {
     this.#expected = [await this.flows(1), await this.flows(2)];
   }
 
-  /** Writes a rule, takes what the switches then hold as what they should hold after the fault, and removes it again. */
-  async rehearseRule(name: string, document: unknown): Promise<void> {
+  /**
+   * Makes a change, takes what the switches then hold as what they should hold after the fault, and takes it back: the
+   * fault makes the same change under worse conditions.
+   */
+  async rehearse(change: () => Promise<unknown>, back: () => Promise<unknown>): Promise<void> {
     const before = this.#expected;
-    await this.writeRule(name, document);
-    await until(`rule ${name}`, async () => {
-      const rows = await Promise.all(this.agents.map((agent) => agent.rules()));
-      return rows.every((rules) => rules.some((rule) => rule.name === name && rule.programmed));
-    });
+    await change();
+    await this.#settled();
     await this.remember();
     const after = this.#expected;
-    await this.removeRule(name);
     this.#expected = before;
-    await until(`rule ${name} is gone`, () => this.whole());
+    await back();
+    await until('as before', () => this.whole(), REPAIR_LIMIT_MS);
     this.#expected = after;
+    this.#original = before;
   }
 
-  /** Removes a rule that was rehearsed. */
-  async forgetRule(name: string): Promise<void> {
-    await this.removeRule(name);
-    await until(`rule ${name} is gone`, async () => {
-      const rows = await Promise.all(this.agents.map((agent) => agent.rules()));
-      return rows.every((rules) => rules.every((rule) => rule.name !== name));
-    });
-    await sleep(500);
-    await this.remember();
+  /** Takes back what was rehearsed and then done. */
+  async restore(back: () => Promise<unknown>): Promise<void> {
+    await back();
+    this.#expected = this.#original ?? this.#expected;
+    await until('as before', () => this.whole(), REPAIR_LIMIT_MS);
+  }
+
+  /** Reads the whole configuration of an agent again, with other parts. */
+  async reconfigure(number: DpuNumber, override: Readonly<Record<string, unknown>>): Promise<void> {
+    const { configFile, pid } = this.agent(number);
+    const config = parse(await readFile(configFile, 'utf8')) as Record<string, unknown>;
+    await writeFile(configFile, stringify({ ...config, ...override }));
+    if (pid !== undefined) process.kill(pid, 'SIGHUP');
   }
 
   /** The agent of a DPU. */

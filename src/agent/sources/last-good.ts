@@ -4,7 +4,7 @@
  * never used. Objects are validated again when they are read.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, open, readFile, rename, stat } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { objectKey, parseObject } from '../../api/object.ts';
@@ -71,6 +71,8 @@ export class LastGoodStore {
       // The rename itself must survive a power cut.
       await dir.sync().finally(() => dir.close());
     } catch (error) {
+      // What was written of it must not keep a full disk full.
+      await rm(temporary, { force: true }).catch(() => undefined);
       const message = `cannot be written: ${errorMessage(error)}`;
       throw new ConfigError(this.path, [{ path: 'state', message }], error);
     }

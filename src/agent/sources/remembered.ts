@@ -24,6 +24,8 @@ export interface RememberedOptions {
   readonly patienceMs?: number;
   /** Quiet time before a change is saved. Default 1000. */
   readonly saveDelayMs?: number;
+  /** Pause before a save that failed (a full disk) is tried again. Default 10,000. */
+  readonly saveRetryMs?: number;
 }
 
 /** The source in front of another. */
@@ -45,7 +47,13 @@ export class RememberedSource extends EventEmitter<RuleSourceEvents> implements 
     super();
     this.#inner = inner;
     this.#store = store;
-    this.#options = { logger: silentLogger, patienceMs: 2000, saveDelayMs: 1000, ...options };
+    this.#options = {
+      logger: silentLogger,
+      patienceMs: 2000,
+      saveDelayMs: 1000,
+      saveRetryMs: 10_000,
+      ...options,
+    };
   }
 
   /** When the objects in force were saved, ISO 8601; undefined while they come from the source itself. */
@@ -160,8 +168,8 @@ export class RememberedSource extends EventEmitter<RuleSourceEvents> implements 
     return { ...snapshot, objects: new Map([...snapshot.objects, ...this.#held]) };
   }
 
-  #scheduleSave(): void {
-    this.#saveTimer ??= globalThis.setTimeout(() => this.#save(), this.#options.saveDelayMs);
+  #scheduleSave(delayMs = this.#options.saveDelayMs): void {
+    this.#saveTimer ??= globalThis.setTimeout(() => this.#save(), delayMs);
   }
 
   #save(): void {
@@ -174,8 +182,11 @@ export class RememberedSource extends EventEmitter<RuleSourceEvents> implements 
           this.#storeProblem = undefined;
         },
         (error: unknown) => {
-          this.#storeProblem = toError(error).message;
-          this.#options.logger.error({ err: toError(error) }, 'last good state is not saved');
+          const { message } = toError(error);
+          const level = message === this.#storeProblem ? 'debug' : 'error';
+          this.#options.logger[level]({ err: toError(error) }, 'last good state is not saved');
+          this.#storeProblem = message;
+          if (!this.#closed) this.#scheduleSave(this.#options.saveRetryMs);
         },
       );
   }
