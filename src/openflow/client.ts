@@ -93,6 +93,8 @@ const REPLY_TYPES: ReadonlyMap<number, number> = new Map([
   [OFPT.ROLE_REQUEST, OFPT.ROLE_REPLY],
   [OFPT.GET_ASYNC_REQUEST, OFPT.GET_ASYNC_REPLY],
 ]);
+/** Requests that may wait for their answers at once. */
+const WAITING_MAX = 1000;
 const EMPTY = new Uint8Array(0);
 /** The xid of what the switch says by itself; none of our requests has it. */
 const UNASKED_XID = 0;
@@ -360,6 +362,8 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
     const op = `openflow.${typeName(type).toLowerCase()}`;
     const replyType = REPLY_TYPES.get(type);
     if (replyType === undefined) return Promise.reject(new RangeError(`${op} has no reply`));
+    if (this.#mux.waiting >= WAITING_MAX)
+      return Promise.reject(this.#error('CONN_OVERLOAD', `${op}: too many requests wait`));
     const timeoutMs = this.#requestTimeoutMs;
     const reply = this.#mux.expect(xid, {
       op,
@@ -444,7 +448,7 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
     this.emit('close', reason);
   }
 
-  #error(code: 'CONN_CLOSED' | 'CONN_TIMEOUT', message: string): ConnectionError {
+  #error(code: 'CONN_CLOSED' | 'CONN_TIMEOUT' | 'CONN_OVERLOAD', message: string): ConnectionError {
     return new ConnectionError(code, message, {
       op: 'openflow.client',
       endpoint: this.#vconn.endpoint,

@@ -45,6 +45,11 @@ export class XidMux {
   readonly #watches = new Set<Watch>();
   #nextXid = 1;
 
+  /** Number of requests that wait. */
+  get waiting(): number {
+    return this.#pending.size;
+  }
+
   /** The first of `count` xids in a row. Xid 0 is never among them: it marks what nobody asked for. */
   take(count = 1): number {
     if (this.#nextXid + count > XID_MAX) this.#nextXid = 1;

@@ -349,6 +349,23 @@ t.test(
   },
 );
 
+t.test('requests that a peer never answers are bounded, and the connection stays', async (t) => {
+  const { connection } = await connectedFake(
+    t,
+    { onMessage: (message) => messageType(message) === OFPT.ECHO_REQUEST },
+    { requestTimeoutMs: 200 },
+  );
+  const asked = Array.from({ length: 1010 }, () => connection.echo());
+  const settled = await Promise.allSettled(asked);
+  const codes = settled.map((result) =>
+    result.status === 'rejected' ? (result.reason as { code: string }).code : 'answered',
+  );
+  t.equal(codes.filter((code) => code === 'CONN_TIMEOUT').length, 1000);
+  t.equal(codes.filter((code) => code === 'CONN_OVERLOAD').length, 10);
+  t.equal(connection.closed, undefined);
+  await connection.barrier();
+});
+
 t.test('a peer that hangs up with our bytes unread is gone at once', async (t) => {
   const { client, connection } = await connectedFake(t);
   client.pause();

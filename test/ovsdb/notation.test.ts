@@ -265,6 +265,23 @@ void t.test('applying a difference twice gives back the set (property)', async (
   );
 });
 
+void t.test('rows beyond the bound are refused, and deleted ones no longer count', async (t) => {
+  const cache = new TableCache(1500);
+  const apply = (updates: Json) => cache.apply(TABLES, decodeTableUpdates(TABLES, updates, 2));
+  const name = 'x'.repeat(600);
+  for (let round = 0; round < 5; round++) {
+    apply({ Port: { [A]: { insert: { name } } } });
+    apply({ Port: { [A]: { delete: null } } });
+  }
+  apply({ Port: { [A]: { insert: { name } } } });
+  apply({ Port: { [A]: { modify: { name: 'a' } } } });
+  apply({ Port: { [A]: { modify: { name } } } });
+  t.throws(() => apply({ Port: { [B]: { insert: { name } } } }), { code: 'DECODE_TOO_LARGE' });
+  t.strictSame([...cache.rows('Port').keys()], [A], 'nothing of it was applied');
+  const both: Json = { Port: { [A]: { initial: { name } }, [B]: { initial: { name } } } };
+  t.throws(() => cache.replace(decodeTableUpdates(TABLES, both, 2)), { code: 'DECODE_TOO_LARGE' });
+});
+
 void t.test('the cache reports what changed, and all of a message or nothing', async (t) => {
   const cache = new TableCache();
   const apply = (updates: Json, form: 1 | 2 = 2) =>

@@ -45,10 +45,10 @@ async function look(path: string): Promise<BigIntStats | Error | undefined> {
     return await stat(path, { bigint: true });
   } catch (error) {
     const reason = new Error(errorMessage(error), { cause: error });
-    // A link that leads nowhere is there; only a name that is gone has vanished.
+    // A link that leads nowhere is there; only a name that is gone has vanished, not one that cannot be looked at.
     return lstat(path).then(
       () => reason,
-      () => undefined,
+      (absent: NodeJS.ErrnoException) => (absent.code === 'ENOENT' ? undefined : reason),
     );
   }
 }
