@@ -150,15 +150,21 @@ function rowWeight(row: Row | undefined): number {
 }
 
 function valueWeight(value: Value): number {
-  if (value instanceof Map) {
+  if (isMap(value)) {
     let weight = ATOM_WEIGHT;
     for (const [key, item] of value) weight += atomWeight(key) + atomWeight(item);
     return weight;
   }
-  if (Array.isArray(value)) {
-    return value.reduce<number>((sum, atom: Atom) => sum + atomWeight(atom), ATOM_WEIGHT);
-  }
-  return atomWeight(value as Atom);
+  const atoms = isSet(value) ? value : [value];
+  return atoms.reduce<number>((sum, atom) => sum + atomWeight(atom), ATOM_WEIGHT);
+}
+
+function isMap(value: Value): value is ReadonlyMap<Atom, Atom> {
+  return value instanceof Map;
+}
+
+function isSet(value: Value): value is readonly Atom[] {
+  return Array.isArray(value);
 }
 
 function atomWeight(atom: Atom): number {
