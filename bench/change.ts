@@ -8,13 +8,17 @@ import type { Snapshot } from '../src/agent/flow/model.ts';
 import { writeChanges } from '../src/agent/reconcile/flow-writer.ts';
 import { Mirror } from '../src/agent/reconcile/mirror.ts';
 import type { OpenFlowConnection } from '../src/openflow/client.ts';
-import { messagesOf, type BenchSwitch } from './bench-switch.ts';
+import { bundleOf, type BenchSwitch } from './bench-switch.ts';
 import { checkInstalled } from './install.ts';
-import { encodeWholeBundle } from './raw-switch.ts';
 import { changeOnePercent, changesBetween, desiredOf, makeRules, snapshotOf } from './rule-load.ts';
-import { ratioOf, sampleInTurn, timeOf } from './sample.ts';
-import { roundsFor, sizedWorkload, sizeText, type SizedResult } from './sized-workload.ts';
-import type { BenchContext } from './workload.ts';
+import { sampleInTurn, timeOf } from './sample.ts';
+import {
+  ratioTargets,
+  roundsFor,
+  sizedWorkload,
+  sizeText,
+  type Compare,
+} from './sized-workload.ts';
 
 const FLOOR = 'floor: bytes of the difference, made before';
 const AGENT = 'dpu-agent';
@@ -62,22 +66,17 @@ class Agent {
   }
 }
 
-async function compare(
-  context: BenchContext,
-  bench: BenchSwitch,
-  flowCount: number,
-): Promise<SizedResult> {
+const compare: Compare = async (context, bench, flowCount) => {
   const connection = await bench.connect();
   const rules = makeRules(flowCount);
   const before = await makeVersion(bench, snapshotOf(rules), 'before.txt');
   const after = await makeVersion(bench, snapshotOf(changeOnePercent(rules)), 'after.txt');
   const back = changesBetween(after.desired, before.desired);
-  const backBytes = encodeWholeBundle(messagesOf(back));
+  const backBytes = bundleOf(back);
   await bench.empty();
   const agent = new Agent(connection);
   await agent.update(before.snapshot);
   const raw = await bench.connectRaw();
-  context.defer(async () => raw.close());
   // Every round begins and ends with the first version in force.
   const subjects = [
     {
@@ -113,24 +112,12 @@ async function compare(
   const size = `1 % of ${sizeText(flowCount)}`;
   return {
     comparison: { title: `${size} (${back.length} flow_mods)`, baseline: FLOOR, rows },
-    targets: [
-      {
-        what: `change ${size}, ${AGENT} by the floor`,
-        bound: 'at most',
-        limit: 2,
-        measured: ratioOf(rows, AGENT, FLOOR),
-        unit: 'x',
-      },
-      {
-        what: `change ${size}, ${OFCTL} by ${AGENT}`,
-        bound: 'at least',
-        limit: 40,
-        measured: ratioOf(rows, OFCTL, AGENT),
-        unit: 'x',
-      },
-    ],
+    targets: ratioTargets(`change ${size}`, rows, [
+      { subject: AGENT, by: FLOOR, bound: 'at most', limit: 2 },
+      { subject: OFCTL, by: AGENT, bound: 'at least', limit: 40 },
+    ]),
   };
-}
+};
 
 /** The workload. */
 export const change = sizedWorkload('change', 'One rule in a hundred changed', compare);

@@ -18,7 +18,7 @@ import { decodeInstructions } from '../src/openflow/instruction.ts';
 import { decodeMatch } from '../src/openflow/match.ts';
 import { desiredOf, FLOWS_PER_RULE, makeRules, snapshotOf } from './rule-load.ts';
 import { median, nanosecondsEach } from './sample.ts';
-import { sizeText } from './sized-workload.ts';
+import { sizesOf, sizeText } from './sized-workload.ts';
 import { flowsOf, mirrorOf, statsParts } from './stats-reply.ts';
 import type { BenchContext, Comparison, Measured, Row, Target, Workload } from './workload.ts';
 
@@ -98,7 +98,7 @@ export const codec: Workload = {
   async run(context: BenchContext): Promise<Measured> {
     const comparisons: Comparison[] = [];
     const targets: Target[] = [];
-    for (const flowCount of context.flowCounts) {
+    for (const flowCount of sizesOf(context)) {
       const size = sizeText(flowCount);
       context.say(size);
       const memory = await memoryAt(flowCount);

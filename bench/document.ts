@@ -3,8 +3,26 @@
  * the next one.
  */
 import { format } from 'prettier';
+import { barPlot, linePlot } from './plot.ts';
 import { formatMeasure, ratioToBaseline, type RunFacts, type WorkloadResult } from './report.ts';
+import { median } from './sample.ts';
 import { isMet, type Comparison, type Target } from './workload.ts';
+
+/** Folder of the plots, beside the page. */
+export const PLOTS = 'performance';
+
+/** A plot of the page. */
+interface PlotFile {
+  readonly name: string;
+  readonly title: string;
+  readonly svg: string;
+}
+
+/** docs/performance.md and the files that it shows. */
+export interface PerformancePage {
+  readonly text: string;
+  readonly plots: readonly PlotFile[];
+}
 
 /** A number to reach as a row: with a unit, only its share of the limit is told. */
 function targetRow(target: Target): string {
@@ -17,25 +35,59 @@ function targetRow(target: Target): string {
 }
 
 function comparisonSection(comparison: Comparison): string {
-  if (comparison.baseline === undefined) return '';
-  const rows = comparison.rows.map(
-    (row) =>
-      `| ${row.subject} | ${formatMeasure(ratioToBaseline(comparison, row) ?? Number.NaN, 'x')} |`,
-  );
-  return [`| ${comparison.title} | time by the floor |`, '| --- | ---: |', ...rows, ''].join('\n');
+  const { baseline, absolute, title, rows, absent = [] } = comparison;
+  if (baseline === undefined && absolute !== true) return '';
+  const head = absolute === true ? '' : 'time by the floor';
+  const lines = rows.map((row) => {
+    const value =
+      absolute === true
+        ? formatMeasure(median(row.samples), row.unit)
+        : formatMeasure(ratioToBaseline(comparison, row) ?? Number.NaN, 'x');
+    return `| ${row.subject} | ${value} |`;
+  });
+  const notes = absent.map((one) => `\nNot there: ${one.subject}: ${one.reason}\n`);
+  return [`| ${title} | ${head} |`, '| --- | ---: |', ...lines, '', ...notes].join('\n');
 }
 
-function workloadSection({ id, title, measured, skipped }: WorkloadResult): string {
+/** Name of a plot's file, from its title. */
+function fileOf(id: string, title: string): string {
+  return `${id}-${title.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')}.svg`;
+}
+
+/** The plots of a workload: its own lines, and bars for every comparison of more than two subjects. */
+function plotsOf({ id, measured }: WorkloadResult): PlotFile[] {
+  const lines = (measured?.plots ?? []).map((plot) => ({
+    name: fileOf(id, plot.title),
+    title: plot.title,
+    svg: linePlot(plot),
+  }));
+  const bars = (measured?.comparisons ?? []).flatMap((comparison) => {
+    const { title, baseline, rows } = comparison;
+    if (baseline === undefined || rows.length < 3) return [];
+    const values = rows.map((row) => ({
+      name: row.subject,
+      value: ratioToBaseline(comparison, row) ?? Number.NaN,
+      own: row.subject.startsWith('dpu-agent') || row.subject.startsWith('agent'),
+    }));
+    return [{ name: fileOf(id, title), title, svg: barPlot(title, values) }];
+  });
+  return [...lines, ...bars];
+}
+
+function workloadSection(result: WorkloadResult): string {
+  const { id, title, measured, skipped } = result;
   if (skipped !== undefined) return `## ${id}: ${title}\n\nNot run: ${skipped}.\n`;
   const sections = (measured?.comparisons ?? []).map(comparisonSection).filter(Boolean);
-  return sections.length === 0 ? '' : [`## ${id}: ${title}`, '', ...sections].join('\n');
+  if (sections.length === 0) return '';
+  const images = plotsOf(result).map((plot) => `![${plot.title}](${PLOTS}/${plot.name})\n`);
+  return [`## ${id}: ${title}`, '', ...images, ...sections].join('\n');
 }
 
-/** The page of one complete run. */
+/** The page of one complete run, with its plots. */
 export async function formatDocument(
   facts: RunFacts,
   results: readonly WorkloadResult[],
-): Promise<string> {
+): Promise<PerformancePage> {
   const targets = results.flatMap(({ measured }) => measured?.targets ?? []);
   const missed = targets.filter((target) => !isMet(target)).length;
   const text = `# Performance
@@ -54,10 +106,14 @@ desired.
 npm run bench                          # all workloads, tables; some minutes
 npm run bench -- --quick               # few rounds, 10,000 flows: shows that all of it works
 npm run bench -- --only install --json # one workload, one object
-npm run bench -- --write-docs          # all workloads, and this page
+npm run bench -- --sizes 1k,1M         # other sizes of the flow table
+npm run bench -- --write-docs          # all workloads, this page and its plots
 \`\`\`
 
-It starts private instances of Open vSwitch and leaves nothing behind. The workload \`lab\` needs root. What else the machine
+It starts private instances of Open vSwitch and leaves nothing behind but a cache: os-ken and ovsdbapp (Python) and
+libovsdb (Go) are installed from their registries at the first run, into \`$DPU_AGENT_BENCH_CACHE\`, else
+\`~/.cache/dpu-agent-bench\`. What these libraries take is what they measure of themselves, without the start of their
+process. Plots have logarithmic axes. The workload \`lab\` needs root. What else the machine
 does shows in the numbers, most of all in those of single changes.
 
 ## Numbers to reach
@@ -69,5 +125,5 @@ ${missed} of ${targets.length} are missed.
 ${targets.map(targetRow).join('\n')}
 
 ${results.map(workloadSection).join('\n')}`;
-  return format(text, { parser: 'markdown' });
+  return { text: await format(text, { parser: 'markdown' }), plots: results.flatMap(plotsOf) };
 }

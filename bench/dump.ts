@@ -3,31 +3,32 @@
  * it to nowhere, the floor forgets it.
  */
 import { dumpMirror, visitOwnFlows } from '../src/agent/reconcile/switch-dump.ts';
-import { messagesOf, type BenchSwitch } from './bench-switch.ts';
-import { encodeWholeBundle } from './raw-switch.ts';
+import { bundleOf } from './bench-switch.ts';
+import { osKen } from './os-ken.ts';
 import { changesBetween, desiredOf, makeRules, snapshotOf } from './rule-load.ts';
-import { ratioOf, sampleInTurn, timeOf } from './sample.ts';
-import { roundsFor, sizedWorkload, sizeText, type SizedResult } from './sized-workload.ts';
-import type { BenchContext } from './workload.ts';
+import { sampleInTurn, timeOf, type Subject } from './sample.ts';
+import {
+  ratioTargets,
+  roundsFor,
+  slowRoundsFor,
+  sizedWorkload,
+  sizeText,
+  type Compare,
+} from './sized-workload.ts';
 
 const FLOOR = 'floor: read, not decoded';
 const AGENT = 'dpu-agent, decoded into a mirror';
 const VISIT = 'dpu-agent, counters only, nothing kept';
 const OFCTL = 'ovs-ofctl dump-flows to /dev/null';
 
-async function compare(
-  context: BenchContext,
-  bench: BenchSwitch,
-  flowCount: number,
-): Promise<SizedResult> {
+const compare: Compare = async (context, bench, flowCount) => {
   const connection = await bench.connect();
   const raw = await bench.connectRaw();
-  context.defer(async () => raw.close());
   const desired = desiredOf(snapshotOf(makeRules(flowCount)));
   await bench.empty();
-  await raw.commit(encodeWholeBundle(messagesOf(changesBetween(undefined, desired))));
+  await raw.commit(bundleOf(changesBetween(undefined, desired)));
   await bench.settle();
-  const subjects = [
+  const subjects: Subject[] = [
     {
       name: AGENT,
       run: () =>
@@ -48,28 +49,27 @@ async function compare(
     { name: FLOOR, run: () => timeOf(() => raw.readFlows()) },
     { name: OFCTL, run: () => bench.timeOfctl([], 'dump-flows') },
   ];
+  const peer = await osKen(context, bench, 'decoded', async () => [
+    'dump',
+    String(desired.flowCount),
+  ]);
+  const rounds = slowRoundsFor(flowCount);
+  subjects.push(...peer.subjects.map((subject) => ({ ...subject, rounds })));
   const rows = await sampleInTurn(roundsFor(context, flowCount, 15, 7), subjects);
   const size = sizeText(flowCount);
   return {
-    comparison: { title: `${size} read`, baseline: FLOOR, rows },
-    targets: [
-      {
-        what: `dump ${size}, ${AGENT}, by the floor`,
-        bound: 'at most',
-        limit: 1.5,
-        measured: ratioOf(rows, AGENT, FLOOR),
-        unit: 'x',
-      },
-      {
-        what: `dump ${size}, ${OFCTL} by ${AGENT}`,
-        bound: 'at least',
-        limit: 1,
-        measured: ratioOf(rows, OFCTL, AGENT),
-        unit: 'x',
-      },
-    ],
+    comparison: {
+      title: `${size} read`,
+      baseline: FLOOR,
+      rows,
+      absent: peer.absent,
+    },
+    targets: ratioTargets(`dump ${size}`, rows, [
+      { subject: AGENT, by: FLOOR, bound: 'at most', limit: 1.5 },
+      { subject: OFCTL, by: AGENT, bound: 'at least', limit: 1 },
+    ]),
   };
-}
+};
 
 /** The workload. */
 export const dump = sizedWorkload('dump', 'The whole flow table read and decoded', compare);

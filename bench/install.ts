@@ -2,18 +2,27 @@
  * Workload `install`: from parsed objects to a full flow table in an empty bridge, until the commit reply. The product
  * compiles, compares and writes; the others are given finished flows, as bytes or as text.
  */
+import { Buffer } from 'node:buffer';
 import type { DesiredState } from '../src/agent/flow/desired.ts';
 import { diff, fullScope } from '../src/agent/flow/diff.ts';
 import { FIRST_SYNC_CHUNK, writeChanges } from '../src/agent/reconcile/flow-writer.ts';
 import { Mirror } from '../src/agent/reconcile/mirror.ts';
 import { dumpMirror } from '../src/agent/reconcile/switch-dump.ts';
 import type { OpenFlowConnection } from '../src/openflow/client.ts';
-import { messagesOf, type BenchSwitch } from './bench-switch.ts';
-import { encodeWholeBundle } from './raw-switch.ts';
+import type { EncodedFlow } from '../src/openflow/flow.ts';
+import { bundleOf } from './bench-switch.ts';
+import { osKen } from './os-ken.ts';
 import { changesBetween, desiredOf, makeRules, snapshotOf } from './rule-load.ts';
-import { ratioOf, sampleInTurn, timeOf } from './sample.ts';
-import { roundsFor, sizedWorkload, sizeText, type SizedResult } from './sized-workload.ts';
-import type { BenchContext } from './workload.ts';
+import { sampleInTurn, timeOf, type Subject } from './sample.ts';
+import {
+  ratioTargets,
+  roundsFor,
+  slowRoundsFor,
+  sizedWorkload,
+  sizeText,
+  type Compare,
+  type RatioWish,
+} from './sized-workload.ts';
 
 const FLOOR = 'floor: the same bytes, made before';
 const ONE_BUNDLE = 'dpu-agent, one bundle';
@@ -56,22 +65,22 @@ export async function checkInstalled(
   }
 }
 
-async function compare(
-  context: BenchContext,
-  bench: BenchSwitch,
-  flowCount: number,
-): Promise<SizedResult> {
+const compare: Compare = async (context, bench, flowCount) => {
   const connection = await bench.connect();
   const snapshot = snapshotOf(makeRules(flowCount));
   const desired = desiredOf(snapshot);
-  const messages = messagesOf(changesBetween(undefined, desired));
   const groups = Array.from(desired.groups(), (group) => group.message);
-  const bundle = encodeWholeBundle(messages);
+  const bundle = bundleOf(changesBetween(undefined, desired));
   const flows = Array.from(desired.flows(), ([, { flow }]) => flow);
   const file = await bench.flowFile(`install-${flowCount}.txt`, flows);
   const checked = new Set<string>();
-  const onEmptySwitch = (name: string, work: () => Promise<number>) => ({
+  const onEmptySwitch = (
+    name: string,
+    work: () => Promise<number>,
+    rounds = Infinity,
+  ): Subject => ({
     name,
+    rounds,
     run: async () => {
       const ms = await work();
       if (!checked.has(name)) await checkInstalled(connection, desired, name);
@@ -85,6 +94,7 @@ async function compare(
     await connection.commitBundle(groups);
     return bench.timeOfctl(options, 'add-flows', file);
   };
+  const slowRounds = slowRoundsFor(flowCount);
   const subjects = [
     onEmptySwitch(ONE_BUNDLE, () =>
       timeOf(() => firstSync(connection, desiredOf(snapshot), undefined)),
@@ -95,37 +105,33 @@ async function compare(
     onEmptySwitch(COMPILED, () => timeOf(() => firstSync(connection, desired, undefined))),
     onEmptySwitch(FLOOR, async () => {
       const raw = await bench.connectRaw();
-      try {
-        return await timeOf(() => raw.commit(bundle));
-      } finally {
-        raw.close();
-      }
+      return timeOf(() => raw.commit(bundle));
     }),
     onEmptySwitch(OFCTL_BUNDLE, () => ofctl('--bundle')),
-    onEmptySwitch(OFCTL_PLAIN, () => ofctl()),
+    onEmptySwitch(OFCTL_PLAIN, () => ofctl(), slowRounds),
   ];
+  const peer = await osKen(context, bench, 'flow_mods and a barrier', async () => {
+    const hex = ({ message }: EncodedFlow): string => Buffer.from(message).toString('hex');
+    await connection.commitBundle(groups);
+    return ['load', await bench.flowFile('install.hex', flows, hex)];
+  });
+  subjects.push(...peer.subjects.map(({ name, run }) => onEmptySwitch(name, run, slowRounds)));
   const rows = await sampleInTurn(roundsFor(context, flowCount, 9, 3), subjects);
   const size = sizeText(flowCount);
+  const wishes = [ONE_BUNDLE, CHUNKED].flatMap((subject): RatioWish[] => [
+    { subject, by: FLOOR, bound: 'at most', limit: 1.15 },
+    { subject: OFCTL_BUNDLE, by: subject, bound: 'at least', limit: 1.7 },
+  ]);
   return {
-    comparison: { title: `${size} into an empty bridge`, baseline: FLOOR, rows },
-    targets: [ONE_BUNDLE, CHUNKED].flatMap((subject) => [
-      {
-        what: `install ${size}, ${subject}, by the floor`,
-        bound: 'at most',
-        limit: 1.15,
-        measured: ratioOf(rows, subject, FLOOR),
-        unit: 'x',
-      },
-      {
-        what: `install ${size}, ${OFCTL_BUNDLE} by ${subject}`,
-        bound: 'at least',
-        limit: 1.7,
-        measured: ratioOf(rows, OFCTL_BUNDLE, subject),
-        unit: 'x',
-      },
-    ]),
+    comparison: {
+      title: `${size} into an empty bridge`,
+      baseline: FLOOR,
+      rows,
+      absent: peer.absent,
+    },
+    targets: ratioTargets(`install ${size}`, rows, wishes),
   };
-}
+};
 
 /** The workload. */
 export const install = sizedWorkload(

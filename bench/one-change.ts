@@ -2,16 +2,13 @@
  * Workload `one-change`: one rule denies another port while 10,000 flows are there; from the event to the commit reply,
  * through the real reconciler. Reading and checking a file is not in it; `lab` measures that.
  */
-import { Reconciler } from '../src/agent/reconcile/reconciler.ts';
-import { DesiredState } from '../src/agent/flow/desired.ts';
 import type { Snapshot } from '../src/agent/flow/model.ts';
-import { silentLogger } from '../src/base/logger.ts';
-import { messagesOf, type BenchSwitch } from './bench-switch.ts';
-import { encodeWholeBundle } from './raw-switch.ts';
+import { bundleOf } from './bench-switch.ts';
+import { RuleEditor } from './rule-editor.ts';
 import { changesBetween, desiredOf, makeRule, makeRules, snapshotOf } from './rule-load.ts';
 import { quantile, timeOf } from './sample.ts';
-import { sizedWorkload, sizeText, type SizedResult } from './sized-workload.ts';
-import type { BenchContext, Row, Target } from './workload.ts';
+import { sizedWorkload, sizeText, type Compare } from './sized-workload.ts';
+import type { Row, Target } from './workload.ts';
 
 const FLOOR = 'floor: bytes of the difference, made before';
 const AGENT = 'dpu-agent';
@@ -22,77 +19,8 @@ const WARM_UP = 50;
 /** Rules that take turns in changing. */
 const CHANGED_RULES = 10;
 const PORTS = [8080, 80];
-/** After this long a change has failed. */
-const CHANGE_MS = 10_000;
 
-/** A reconciler with a snapshot that the workload sets. */
-class RuleEditor {
-  readonly #reconciler: Reconciler;
-  #snapshot: Snapshot;
-  #committed: (ms: number) => void = () => {};
-
-  private constructor(reconciler: (editor: RuleEditor) => Reconciler, snapshot: Snapshot) {
-    this.#snapshot = snapshot;
-    this.#reconciler = reconciler(this);
-  }
-
-  static async start(
-    context: BenchContext,
-    bench: BenchSwitch,
-    snapshot: Snapshot,
-    debounceMs?: number,
-  ): Promise<RuleEditor> {
-    const connection = await bench.connect();
-    const editor = new RuleEditor(
-      (self) =>
-        new Reconciler({
-          desired: new DesiredState(),
-          snapshot: () => self.#snapshot,
-          connection: () => connection,
-          mayWrite: () => true,
-          logger: silentLogger,
-          observer: {
-            stage: () => {},
-            committed: () => {},
-            bundle: () => {},
-            driftRepaired: () => {},
-            compileDiverged: () => {},
-            eventToCommit: (seconds) => self.#committed(seconds * 1000),
-          },
-          ...(debounceMs === undefined ? {} : { debounceMs }),
-        }),
-      snapshot,
-    );
-    const synced = new Promise((resolve) => editor.#reconciler.once('synced', resolve));
-    editor.#reconciler.start();
-    context.defer(() => editor.#reconciler.close());
-    await synced;
-    return editor;
-  }
-
-  /** Puts a snapshot in force and answers with the milliseconds from now to the commit reply. */
-  change(snapshot: Snapshot): Promise<number> {
-    this.#snapshot = snapshot;
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error('a change was not committed')), CHANGE_MS);
-      this.#committed = (ms) => {
-        clearTimeout(timer);
-        resolve(ms);
-      };
-      this.#reconciler.poke(performance.now());
-    });
-  }
-
-  async close(): Promise<void> {
-    await this.#reconciler.close();
-  }
-}
-
-async function compare(
-  context: BenchContext,
-  bench: BenchSwitch,
-  flowCount: number,
-): Promise<SizedResult> {
+const compare: Compare = async (context, bench, flowCount) => {
   const rules = makeRules(flowCount);
   let edits = 0;
   /** The snapshot with one more rule edited; never equal to the one before. */
@@ -105,7 +33,9 @@ async function compare(
   const count = context.quick ? 40 : 200;
   const rows: Row[] = [];
   for (const [subject, debounceMs] of [[AGENT], [NO_DEBOUNCE, 0]] as const) {
-    const editor = await RuleEditor.start(context, bench, snapshotOf(rules.slice()), debounceMs);
+    const editor = new RuleEditor(await bench.connect(), snapshotOf(rules.slice()), debounceMs);
+    context.defer(() => editor.close());
+    await editor.start();
     const samples: number[] = [];
     for (let change = 0; change < WARM_UP + count; change++) {
       const snapshot = edited();
@@ -118,10 +48,9 @@ async function compare(
 
   const before = desiredOf(snapshotOf(rules.slice()));
   const after = desiredOf(edited());
-  const there = encodeWholeBundle(messagesOf(changesBetween(before, after)));
-  const back = encodeWholeBundle(messagesOf(changesBetween(after, before)));
+  const there = bundleOf(changesBetween(before, after));
+  const back = bundleOf(changesBetween(after, before));
   const raw = await bench.connectRaw();
-  context.defer(async () => raw.close());
   const floor: number[] = [];
   for (let change = 0; change < WARM_UP + count; change++) {
     const ms = await timeOf(() => raw.commit(change % 2 === 0 ? there : back));
@@ -151,7 +80,7 @@ async function compare(
       ];
     }),
   };
-}
+};
 
 /** The workload. */
 export const oneChange = sizedWorkload(

@@ -5,6 +5,7 @@ import Table from 'cli-table3';
 import { median, quantile } from './sample.ts';
 import {
   isMet,
+  type Absent,
   type Comparison,
   type Measured,
   type Row,
@@ -73,6 +74,7 @@ export function toJson(facts: RunFacts, results: readonly WorkloadResult[]): unk
       comparisons: (measured?.comparisons ?? []).map((comparison) => ({
         title: comparison.title,
         ...(comparison.baseline === undefined ? {} : { baseline: comparison.baseline }),
+        ...(comparison.absent === undefined ? {} : { absent: comparison.absent }),
         rows: comparison.rows.map((row) => {
           const ratio = ratioToBaseline(comparison, row);
           return { ...row, median: median(row.samples), ...(ratio === undefined ? {} : { ratio }) };
@@ -95,6 +97,11 @@ function columnsOf({ quantiles }: Comparison): [string, (samples: readonly numbe
   ];
 }
 
+/** Who did not take part, and why. */
+export function absentText({ subject, reason }: Absent): string {
+  return `not there: ${subject}: ${reason}`;
+}
+
 function comparisonTable(comparison: Comparison): string {
   const ratio = comparison.baseline !== undefined;
   const columns = columnsOf(comparison);
@@ -111,7 +118,8 @@ function comparisonTable(comparison: Comparison): string {
       ...(ratio ? [formatMeasure(ratioToBaseline(comparison, row) ?? Number.NaN, 'x')] : []),
     ]);
   }
-  return table.toString();
+  const absent = (comparison.absent ?? []).map(absentText);
+  return [table.toString(), ...absent].join('\n');
 }
 
 /** A target in words. */

@@ -2,7 +2,12 @@
  * Workloads that compare subjects on one switch, once for each size of the flow table.
  */
 import { BenchSwitch } from './bench-switch.ts';
-import type { BenchContext, Comparison, Target, Workload } from './workload.ts';
+import { ratioOf } from './sample.ts';
+import type { BenchContext, Comparison, Row, Target, Workload } from './workload.ts';
+
+/** Sizes of a full run and of a quick one. */
+const SIZES = [10_000, 100_000];
+const QUICK_SIZES = [10_000];
 
 /** What one size gave. */
 export interface SizedResult {
@@ -17,12 +22,20 @@ export type Compare = (
   flowCount: number,
 ) => Promise<SizedResult>;
 
+/** The sizes that the run asks for, or those of a workload. */
+export function sizesOf(
+  { sizes, quick }: BenchContext,
+  own: readonly number[] = SIZES,
+): readonly number[] {
+  return sizes ?? (quick ? QUICK_SIZES : own);
+}
+
 /** A workload that runs `compare` for each size that the run asks for, or for sizes of its own. */
 export function sizedWorkload(
   id: string,
   title: string,
   compare: Compare,
-  flowCounts?: readonly number[],
+  sizes: readonly number[] = SIZES,
 ): Workload {
   return {
     id,
@@ -30,7 +43,7 @@ export function sizedWorkload(
     async run(context) {
       const bench = await BenchSwitch.start(context);
       const results: SizedResult[] = [];
-      for (const flowCount of flowCounts ?? context.flowCounts) {
+      for (const flowCount of sizesOf(context, sizes)) {
         context.say(`${flowCount} flows`);
         results.push(await compare(context, bench, flowCount));
       }
@@ -53,7 +66,33 @@ export function roundsFor(
   return flowCount > 20_000 ? large : small;
 }
 
+/** Most rounds for a subject that takes many times as long as the others. */
+export function slowRoundsFor(flowCount: number): number {
+  return flowCount > 20_000 ? 1 : 3;
+}
+
 /** A size for people. */
 export function sizeText(flowCount: number): string {
   return `${flowCount.toLocaleString('en')} flows`;
+}
+
+/** A ratio to reach between two subjects of a comparison. */
+export interface RatioWish {
+  readonly subject: string;
+  readonly by: string;
+  readonly bound: Target['bound'];
+  readonly limit: number;
+}
+
+/** The ratios that are to be reached in the rows of a comparison, as far as both subjects took part. */
+export function ratioTargets(
+  what: string,
+  rows: readonly Row[],
+  wishes: readonly RatioWish[],
+): Target[] {
+  return wishes.flatMap(({ subject, by, bound, limit }) => {
+    const measured = ratioOf(rows, subject, by);
+    if (Number.isNaN(measured)) return [];
+    return [{ what: `${what}, ${subject} by ${by}`, bound, limit, measured, unit: 'x' }];
+  });
 }
