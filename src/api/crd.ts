@@ -3,12 +3,20 @@
  * `scripts/generate.ts` writes them to deploy/crd.
  */
 import type { z } from 'zod';
+import { dpuClusterSpecSchema } from './dpu-cluster.ts';
 import { dpuGroupSpecSchema } from './dpu-group.ts';
 import { dpuGroupSliceSpecSchema } from './dpu-group-slice.ts';
 import { dpuNetworkSpecSchema } from './dpu-network.ts';
+import { dpuPlacementSpecSchema } from './dpu-placement.ts';
 import { dpuRuleSpecSchema } from './dpu-rule.ts';
 import { GROUP, VERSION } from './labels.ts';
-import { dpuGroupStatusSchema, dpuNetworkStatusSchema, dpuRuleStatusSchema } from './status.ts';
+import {
+  dpuClusterStatusSchema,
+  dpuGroupStatusSchema,
+  dpuNetworkStatusSchema,
+  dpuPlacementStatusSchema,
+  dpuRuleStatusSchema,
+} from './status.ts';
 import { type SchemaNode, toStructuralSchema } from './structural-schema.ts';
 
 /** A column of `kubectl get`. */
@@ -111,6 +119,42 @@ export const KINDS: readonly Kind[] = [
     spec: dpuGroupSliceSpecSchema,
     columns: [
       { name: 'Group', type: 'string', jsonPath: '.metadata.labels.dpu\\.network/group' },
+      AGE,
+    ],
+  },
+  {
+    kind: 'DPUCluster',
+    plural: 'dpuclusters',
+    singular: 'dpucluster',
+    shortNames: ['dpuc'],
+    scope: 'Namespaced',
+    description: "DPUCluster is a customer's cluster as the hub knows it; it stands on the hub.",
+    spec: dpuClusterSpecSchema,
+    status: dpuClusterStatusSchema,
+    columns: [
+      { name: 'Reachable', type: 'string', jsonPath: condition('Reachable') },
+      { name: 'Last-Contact', type: 'date', jsonPath: '.status.lastContact' },
+      { name: 'Applied', type: 'integer', jsonPath: '.status.applied' },
+      { name: 'Drifted', type: 'integer', jsonPath: '.status.drifted', priority: 1 },
+      { name: 'Failed', type: 'integer', jsonPath: '.status.failed' },
+      AGE,
+    ],
+  },
+  {
+    kind: 'DPUPlacement',
+    plural: 'dpuplacements',
+    singular: 'dpuplacement',
+    shortNames: ['dpup'],
+    scope: 'Namespaced',
+    description: 'DPUPlacement says which rules go to which clusters, and in what order.',
+    spec: dpuPlacementSpecSchema,
+    status: dpuPlacementStatusSchema,
+    columns: [
+      { name: 'Rollout', type: 'string', jsonPath: '.spec.rollout.type' },
+      { name: 'Clusters', type: 'integer', jsonPath: '.status.clusters' },
+      { name: 'Updated', type: 'integer', jsonPath: '.status.updated' },
+      { name: 'Ready', type: 'integer', jsonPath: '.status.ready' },
+      { name: 'Failed', type: 'integer', jsonPath: '.status.failed' },
       AGE,
     ],
   },

@@ -9,7 +9,10 @@ const count = z.int().min(0);
 const conditionsSchema = z
   .array(
     z.strictObject({
-      type: z.string().max(316).describe('Accepted, Programmed, Offloaded or Resolved.'),
+      type: z
+        .string()
+        .max(316)
+        .describe('What the condition is about, such as Accepted or Programmed.'),
       status: z.enum(['True', 'False', 'Unknown']).describe('Whether the condition holds.'),
       reason: z.string().max(1024).describe('One word that says why.'),
       message: z.string().max(32_768).describe('The same for people.'),
@@ -70,3 +73,32 @@ export const dpuGroupStatusSchema = z
     conditions: conditionsSchema.optional(),
   })
   .describe('What is known about the group.');
+
+const time = z.string().meta({ format: 'date-time' });
+
+/** Status of a DPUCluster. */
+export const dpuClusterStatusSchema = z
+  .strictObject({
+    observedGeneration: count.optional().describe('Generation of the spec that this is about.'),
+    lastContact: time.optional().describe('When the API server answered last.'),
+    latencyMs: count.optional().describe('How long that answer took, in milliseconds.'),
+    applied: count.optional().describe('Objects of the hub that are as they should be.'),
+    drifted: count.optional().describe('Objects of the hub that others had changed.'),
+    failed: count.optional().describe('Objects that the cluster refuses, or that others hold.'),
+    conditions: conditionsSchema.optional(),
+  })
+  .describe('What is known about the cluster, and since when.');
+
+/** Status of a DPUPlacement. */
+export const dpuPlacementStatusSchema = z
+  .strictObject({
+    observedGeneration: count.optional().describe('Generation of the spec that this is about.'),
+    revision: z.string().max(64).optional().describe('What is being rolled out: a hash of it.'),
+    clusters: count.optional().describe('Clusters that are selected.'),
+    updated: count.optional().describe('Clusters that have the revision.'),
+    ready: count.optional().describe('Clusters on which it is in force and well.'),
+    failed: count.optional().describe('Clusters on which it failed.'),
+    unknown: count.optional().describe('Clusters that cannot be asked: not the same as failed.'),
+    conditions: conditionsSchema.optional(),
+  })
+  .describe('How far the rollout is.');

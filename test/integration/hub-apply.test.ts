@@ -8,7 +8,7 @@ import { readKubeconfig } from '../../src/hub/apply/kubeconfig.ts';
 import { runDpuHub } from '../../src/hub/program.ts';
 import { translateSet } from '../../src/hub/translate/policy-set.ts';
 import { readPolicyText } from '../../src/hub/translate/policy-text.ts';
-import { type KubeSandbox, kubeSandbox } from '../support/kube-sandbox.ts';
+import { type KubeManifest, type KubeSandbox, kubeSandbox } from '../support/kube-sandbox.ts';
 
 t.setTimeout(180_000);
 
@@ -181,6 +181,46 @@ t.test('a set is applied, kept, changed and pruned on a real API server', async 
     t.equal(gone.filter(({ outcome }) => outcome === 'pruned').length, 28);
     t.equal((await it.list('north')).length, 2);
   });
+
+  await t.test(
+    'clusters and placements: what the server takes, fills in and refuses',
+    async (t) => {
+      const cluster = (spec: object): KubeManifest => ({
+        ...ref('DPUCluster', 'c'),
+        spec: { secretRef: { name: 's' }, ...spec },
+      });
+      const placement = (rollout: object): KubeManifest => ({
+        ...ref('DPUPlacement', 'p'),
+        spec: { ruleSelector: {}, clusterSelector: { matchLabels: { ring: 'a' } }, rollout },
+      });
+      const taken: [KubeManifest, object][] = [
+        [
+          cluster({ vniRanges: ['1000-1999'], proxy: 'http://10.0.0.9:3128' }),
+          { secretRef: { name: 's', key: 'kubeconfig' }, paused: false, onDelete: 'orphan' },
+        ],
+        [placement({}), { rollout: { type: 'All', maxUnavailable: '25%', maxFailures: 0 } }],
+        [placement({ type: 'ByGroup', groupLabel: 'ring' }), { rollout: { minSuccessTime: 30 } }],
+      ];
+      for (const [manifest, spec] of taken) {
+        t.match(await kube.tryApply(manifest), { status: /20[01]/, body: { spec } });
+      }
+      const refused: [KubeManifest, RegExp][] = [
+        [cluster({ secretRef: undefined }), /secretRef: Required/],
+        [cluster({ apiServer: 'http://10.0.0.1' }), /apiServer.*https/],
+        [cluster({ vniRanges: ['1000-'] }), /vniRanges/],
+        [cluster({ onDelete: 'forget' }), /onDelete: Unsupported value/],
+        [cluster({ kubeconfig: 'x' }), /kubeconfig/],
+        [placement({ type: 'ByGroup' }), /groupLabel is required with type ByGroup/],
+        [placement({ groupLabel: 'ring' }), /used with no other/],
+        [placement({ maxUnavailable: '101%' }), /maxUnavailable/],
+      ];
+      for (const [manifest, says] of refused) {
+        const { status, message } = await kube.tryApply(manifest);
+        t.ok(status >= 400, String(says));
+        t.match(message, says);
+      }
+    },
+  );
 
   await t.test(
     'credentials that are refused, and a server that is not there, end the pass with an error',
