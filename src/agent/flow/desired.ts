@@ -10,6 +10,7 @@ import type { EntryVerdict, RuleInput, Snapshot } from './model.ts';
 import { faultText } from './isolation.ts';
 import { objectName, ruleChanges, type RuleChanges } from './rule-changes.ts';
 import { clauseOf, shareClause } from './conjunction.ts';
+import { Coverage, type Decider } from './coverage.ts';
 import { FlowIndex, NO_SLOT } from './flow-index.ts';
 import { MeterIds } from './meter-id.ts';
 import { compileRule, type CompiledEntry } from './rule-flows.ts';
@@ -66,6 +67,7 @@ export class DesiredState {
   #flows = new FlowIndex();
   /** By slot: the owner, or all claims, the winner first, where there is more than one. */
   #claims: (string | readonly Claim[])[] = [];
+  #coverage = new Coverage();
   #groups = new Map<number, EncodedGroup>();
   /** Id -> the meter, once for each entry that uses it. */
   #meters = new Map<number, readonly UsedMeter[]>();
@@ -148,6 +150,11 @@ export class DesiredState {
     return [...this.#units.values()].flatMap(({ output }) => (output.faults ?? []).map(faultText));
   }
 
+  /** The entry that takes every packet which another matches, before that one is met; undefined when none is known to. */
+  deciderBefore(entry: CompiledEntry): Decider | undefined {
+    return this.#coverage.deciderBefore(entry.key);
+  }
+
   /** Brings the state to a snapshot. */
   update(snapshot: Snapshot): DesiredChange {
     return allSteps(this.updateSteps(snapshot));
@@ -188,6 +195,7 @@ export class DesiredState {
     this.#defaultNames = other.#defaultNames;
     this.#flows = other.#flows;
     this.#claims = other.#claims;
+    this.#coverage = other.#coverage;
     this.#groups = other.#groups;
   }
 
@@ -259,6 +267,7 @@ export class DesiredState {
     for (const key of changes.removed) {
       this.#replaceEntries(this.#rules.get(key)?.entries ?? [], []);
       this.#rules.delete(key);
+      this.#coverage.put(key, undefined);
       yield;
     }
     for (const { object, verdicts } of changes.changed) {
@@ -283,6 +292,7 @@ export class DesiredState {
     this.#compiled++;
     this.#replaceEntries(this.#rules.get(key)?.entries ?? [], entries);
     this.#rules.set(key, { object, verdicts, entries });
+    this.#coverage.put(key, { object, verdicts, entries });
   }
 
   #replaceEntries(old: readonly CompiledEntry[], next: readonly CompiledEntry[]): void {

@@ -259,7 +259,7 @@ function addForm(
 }
 
 /** What lets a packet go on takes later fragments too: the first one is judged by its port. */
-function takesFragments(action: RuleEntry['action']): boolean {
+export function takesFragments(action: RuleEntry['action']): boolean {
   return action === 'allow' || action === 'redirect';
 }
 

@@ -217,7 +217,7 @@ function addressField(field: FieldName, prefix: IpPrefix | undefined): MatchFiel
  * The addresses that a side names, exclusions taken out; undefined when it names none. No prefix contains another: "any
  * address" beside a narrower one would be a choice without a field, and two such dimensions one clause.
  */
-function prefixesOf(
+export function prefixesOf(
   one: string | undefined,
   many: readonly string[] | undefined,
   excluded: readonly string[] | undefined,
@@ -245,7 +245,7 @@ function portsOf(
 }
 
 /** Protocol numbers that the match allows; undefined for any. A bare port means TCP and UDP. */
-function protocolsOf(match: RuleMatch): number[] | undefined {
+export function protocolsOf(match: RuleMatch): number[] | undefined {
   if (match.protocol !== undefined) {
     const number = protocolNumber(match.protocol);
     return number === undefined ? [] : [number];
@@ -281,7 +281,8 @@ function familiesOf(
   return needsFamily || etherType !== undefined ? families : [undefined];
 }
 
-function etherTypeFamily(match: RuleMatch): IpFamily | undefined {
+/** The family that an EtherType names; undefined when it names none. */
+export function etherTypeFamily(match: RuleMatch): IpFamily | undefined {
   if (match.etherType === ETH_TYPE.ipv4) return 4;
   return match.etherType === ETH_TYPE.ipv6 ? 6 : undefined;
 }

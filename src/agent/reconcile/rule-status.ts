@@ -119,5 +119,11 @@ export function ruleStatus(entry: CompiledEntry, context: RuleStatusContext): Ru
   if (entry.dryRun !== undefined) {
     return row(true, true, 'DryRun', `would ${entry.dryRun}, decides nothing`, installed);
   }
+  const decider = context.desired.deciderBefore(entry);
+  if (decider !== undefined) {
+    const most = decider.fragmentsPass ? ', later fragments apart,' : '';
+    const message = `every packet that it matches${most} is decided before it by ${decider.name}`;
+    return row(true, true, 'Unreachable', message, installed);
+  }
   return row(true, true, '', '', installed);
 }
