@@ -16,6 +16,7 @@ import type { Snapshot } from './flow/model.ts';
 import { AgentMetrics } from './metrics.ts';
 import { FlowRestoreWait } from './overlay/flow-restore-wait.ts';
 import { LOCAL_RECONNECT, OvsBridge } from './overlay/ovs-bridge.ts';
+import { ZoneKeeper } from './overlay/zone-keeper.ts';
 import { Reconciler } from './reconcile/reconciler.ts';
 import { ruleState, ruleStatus, type RuleState, type RuleStatus } from './reconcile/rule-status.ts';
 import { makeSnapshot, type BuiltSnapshot } from './snapshot.ts';
@@ -37,6 +38,7 @@ export class Agent implements AgentView {
   readonly counters: CounterReader;
   readonly flowRestore: FlowRestoreWait;
   readonly #logger: EventLog;
+  readonly zones: ZoneKeeper;
   readonly #debug: DebugServer;
   readonly #scrape: DebugServer;
   #config: AgentConfig;
@@ -60,6 +62,17 @@ export class Agent implements AgentView {
       connection: () => this.session.current,
       clear: () => this.bridge.clearFlowRestoreWait(),
       timeoutMs: config.ovs.flowRestoreTimeoutSeconds * 1000,
+      logger,
+    });
+    this.zones = new ZoneKeeper({
+      externalIds: () => this.bridge.externalIds,
+      change: (removed, added) => this.bridge.changeExternalIds(removed, added),
+      connection: () => this.session.current,
+      settings: () => {
+        const { firstZone: first, lastZone: last, warmUpSeconds } = this.#config.conntrack;
+        return { pool: { first, last }, warmUpMs: warmUpSeconds * 1000 };
+      },
+      poke: () => this.reconciler.poke(performance.now()),
       logger,
     });
     this.metrics = new AgentMetrics({
@@ -174,6 +187,7 @@ export class Agent implements AgentView {
     this.#closed = true;
     await this.reconciler.close();
     this.flowRestore.close();
+    this.zones.close();
     await Promise.all([this.source.close(), this.bridge.close(), this.session.close()]);
     await Promise.all([this.#debug.close(), this.#scrape.close()]);
     this.#logger.info({}, 'agent stopped, flows stay in place');
@@ -227,10 +241,19 @@ export class Agent implements AgentView {
     let first = true;
     reconciler.on('synced', (sync) => {
       this.flowRestore.flowsAreIn();
+      this.zones.look(this.#trackedVnis());
       if (first) this.#logger.info({ ...sync, flows: this.flowCounts() }, 'first sync complete');
       else if (sync.flowMods > 0) this.#logger.info({ ...sync }, 'synced');
       first = false;
     });
+  }
+
+  /** VNIs of the networks whose connections are to be tracked. */
+  #trackedVnis(): ReadonlySet<number> {
+    const networks = this.#built?.ruleSet.networks.byVni.values() ?? [];
+    return new Set(
+      [...networks].filter(({ conntrack }) => conntrack === 'on').map(({ vni }) => vni),
+    );
   }
 
   /** Undefined until the rules have been read. What the bridge does not tell yet is left out of it: nothing is written. */
@@ -241,6 +264,7 @@ export class Agent implements AgentView {
       source: this.source.snapshot,
       ports: this.bridge.ports,
       tunnel: this.bridge.tunnel,
+      tracking: this.zones.tracking(),
     };
     this.#built = makeSnapshot(inputs, this.#built?.ruleSet);
     return this.#built.snapshot;

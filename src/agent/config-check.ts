@@ -151,6 +151,11 @@ export function checkConfig(config: ParsedConfig): CheckedConfig {
     checkEndpoint(port, `ports[${index}]`, config, findings);
   });
   checkListen(config, vtep, findings);
+  const { firstZone, lastZone } = config.conntrack;
+  if (firstZone > lastZone) {
+    const message = `${lastZone} is below firstZone, ${firstZone}; accepted: ${firstZone}..65535`;
+    findings.add('conntrack.lastZone', message);
+  }
   if (vtep === undefined || findings.problems.length > 0) return { problems: findings.problems };
   const { apiServer } = config.kubernetes;
   const kubernetes = apiServer === undefined ? {} : { apiServer };

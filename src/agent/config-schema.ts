@@ -3,7 +3,7 @@
  * docs/reference/config.md. Addresses, MACs and VNIs leave it parsed. What one key alone cannot say is in config-check.ts.
  */
 import { z } from 'zod';
-import { defaultActionSchema, unknownUnicastSchema } from '../api/dpu-network.ts';
+import { conntrackSchema, defaultActionSchema, unknownUnicastSchema } from '../api/dpu-network.ts';
 import {
   addressText,
   dnsLabel,
@@ -78,6 +78,7 @@ const networkSchema = z.strictObject({
   subnets: z.array(prefix).max(64).default([]).describe('Prefixes in use in this network.'),
   defaultAction: defaultActionSchema,
   unknownUnicast: unknownUnicastSchema,
+  conntrack: conntrackSchema,
 });
 
 const namespaces = z.array(dnsLabel).max(LIST_MAX).default([]);
@@ -205,6 +206,20 @@ export const agentConfigSchema = z.strictObject({
     .max(LIST_MAX)
     .default([])
     .describe('Local endpoints whose ports carry no external_ids.'),
+  conntrack: z
+    .strictObject({
+      firstZone: wholeNumber(1, 65_535)
+        .default(32_768)
+        .describe('First zone of the connection tracker that the agent may use.'),
+      lastZone: wholeNumber(1, 65_535).default(65_535).describe('Last one.'),
+      warmUpSeconds: wholeNumber(0, 3600)
+        .default(60)
+        .describe(
+          'How long policy stays stateless after tracking was switched on in a network, so that live connections become known.',
+        ),
+    })
+    .prefault({})
+    .describe('Connection tracking, for networks that have it on.'),
   debug: z
     .strictObject({
       socket: absolutePath('/run/dpu-agent/debug.sock')

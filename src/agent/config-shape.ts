@@ -32,6 +32,7 @@ export interface NetworkConfig {
   readonly subnets: readonly IpPrefix[];
   readonly defaultAction: { readonly ingress: DefaultAction; readonly egress: DefaultAction };
   readonly unknownUnicast: UnknownUnicast;
+  readonly conntrack: 'on' | 'off';
 }
 
 /** A local endpoint whose OVS port carries no external_ids. */
@@ -81,6 +82,12 @@ export interface AgentConfig {
   readonly peers: readonly PeerConfig[];
   readonly networks: readonly NetworkConfig[];
   readonly ports: readonly PortConfig[];
+  readonly conntrack: {
+    /** Zones of the connection tracker that this agent may use, both included. */
+    readonly firstZone: number;
+    readonly lastZone: number;
+    readonly warmUpSeconds: number;
+  };
   readonly debug: { readonly socket: string };
   readonly metrics: { readonly listen: ListenAddress | 'off' };
   readonly log: { readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' };

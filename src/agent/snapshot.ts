@@ -4,8 +4,15 @@
  */
 import { formatMac, formatPrefix, type IpPrefix } from '../base/address.ts';
 import type { AgentConfig } from './config.ts';
-import type { LocalEndpoint, Network, RemoteEndpoint, Snapshot, Tunnel } from './flow/model.ts';
-import { withLegs } from './rules/redirect-legs.ts';
+import type {
+  LocalEndpoint,
+  Network,
+  RemoteEndpoint,
+  Snapshot,
+  Tracking,
+  Tunnel,
+} from './flow/model.ts';
+import { ruleInputs } from './rules/rule-inputs.ts';
 import { attachments, type PortFacts } from './overlay/attachments.ts';
 import type { NetworkView } from './rules/ownership.ts';
 import { buildRuleSet, type RuleSet } from './rules/rule-set.ts';
@@ -17,6 +24,8 @@ export interface SnapshotInputs {
   readonly source: SourceSnapshot;
   readonly ports: readonly PortFacts[];
   readonly tunnel: Tunnel | undefined;
+  /** Zones of the connection tracker by VNI; used for networks with `conntrack: on`. */
+  readonly tracking: ReadonlyMap<number, Tracking>;
 }
 
 /** A snapshot with what was left out of it. */
@@ -47,7 +56,8 @@ export function makeSnapshot(inputs: SnapshotInputs, previous?: RuleSet): BuiltS
         message: 'is not available in this release; the network works without it',
       });
     }
-    networks.push(view);
+    const tracking = view.conntrack === 'on' ? inputs.tracking.get(view.vni) : undefined;
+    networks.push(tracking === undefined ? view : { ...view, tracking });
   }
   networks.sort((a, b) => a.vni - b.vni);
   const knownVnis = new Set<number>(networks.map(({ vni }) => vni));
@@ -65,7 +75,7 @@ export function makeSnapshot(inputs: SnapshotInputs, previous?: RuleSet): BuiltS
       locals: attached.endpoints,
       remotes,
       legs: attached.legs,
-      rules: [...ruleSet.rules.values()].map((owned) => withLegs(owned, attached.legs)),
+      rules: ruleInputs(ruleSet.rules.values(), attached.legs, networks),
     },
     problems,
     ruleSet,
@@ -74,7 +84,6 @@ export function makeSnapshot(inputs: SnapshotInputs, previous?: RuleSet): BuiltS
 
 /** The first field of a network that this release does not act on. */
 function unsupported(network: NetworkView): string | undefined {
-  if (network.conntrack === 'on') return 'conntrack';
   return network.dhcp === 'allow' ? 'dhcp' : undefined;
 }
 

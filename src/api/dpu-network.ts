@@ -48,6 +48,12 @@ export const unknownUnicastSchema = z
   .default('drop')
   .describe('Unicast to a MAC address that nobody announced: drop, or flood to the whole network.');
 
+/** Whether connections are tracked; shared with the agent's configuration. */
+export const conntrackSchema = z
+  .enum(['on', 'off'])
+  .default('off')
+  .describe('Whether replies of an allowed connection are allowed. Write the value in quotes.');
+
 /** Schema of `spec`. */
 export const dpuNetworkSpecSchema = z
   .strictObject({
@@ -91,10 +97,7 @@ export const dpuNetworkSpecSchema = z
       })
       .optional()
       .describe('How pods are attached. Empty: their primary interface.'),
-    conntrack: z
-      .enum(['on', 'off'])
-      .default('off')
-      .describe('Whether replies of an allowed connection are allowed. Write the value in quotes.'),
+    conntrack: conntrackSchema,
     defaultAction: defaultActionSchema,
     unknownUnicast: unknownUnicastSchema,
     dhcp: z

@@ -33,6 +33,7 @@ import {
   type FlowMonitorRequest,
   type FlowUpdate,
 } from './flow-monitor.ts';
+import { encodeConntrackFlushZone } from './conntrack.ts';
 import { encodeSetAsync, encodeSetControllerId, WANTED_CONFIG } from './handshake.ts';
 import { encodeMessage, messageBody, messageType, messageXid } from './header.ts';
 import { checkHello, encodeHello, versionError } from './hello.ts';
@@ -230,6 +231,14 @@ export class OpenFlowConnection extends EventEmitter<OpenFlowEvents> {
    */
   async cancelFlowMonitor(id: number): Promise<void> {
     await this.#command(OFPT.EXPERIMENTER, encodeFlowMonitorCancel(id));
+  }
+
+  /**
+   * Forgets all connections of a zone of the connection tracker.
+   * @throws OpenFlowError when the switch cannot; ConnectionError.
+   */
+  async flushConntrackZone(zone: number): Promise<void> {
+    await this.#command(OFPT.EXPERIMENTER, encodeConntrackFlushZone(zone));
   }
 
   /** The ports of the bridge. */

@@ -149,7 +149,7 @@ export const NX_VENDOR_ID = 0x00002320;
 export const ONF_VENDOR_ID = 0x4f4e4600;
 
 /** OVS's own message subtypes (`nicira-ext.h`). */
-export const NXT = { SET_CONTROLLER_ID: 20 } as const;
+export const NXT = { SET_CONTROLLER_ID: 20, CT_FLUSH_ZONE: 29 } as const;
 
 /** OVS's own action subtypes (`lib/ofp-actions.c`, NXAST_*). */
 export const NXAST = {

@@ -80,9 +80,11 @@ void t.test('the published example is read, with every value parsed', async (t) 
         subnets: [{ family: 4, length: 16, value: 0x0a010000n }],
         defaultAction: { ingress: 'allow', egress: 'allow' },
         unknownUnicast: 'drop',
+        conntrack: 'off',
       },
     ],
     ports: [],
+    conntrack: { firstZone: 32768, lastZone: 65535, warmUpSeconds: 60 },
     debug: { socket: '/run/dpu-agent/debug.sock' },
     metrics: { listen: { host: '127.0.0.1', port: 9464 } },
     log: { level: 'info' },
@@ -111,6 +113,7 @@ void t.test('what is not given has its default', async (t) => {
     peers: [],
     networks: [],
     ports: [],
+    conntrack: { firstZone: 32768, lastZone: 65535, warmUpSeconds: 60 },
     debug: { socket: '/run/dpu-agent/debug.sock' },
     metrics: { listen: { host: '127.0.0.1', port: 9464 } },
     log: { level: 'info' },
@@ -205,7 +208,7 @@ void t.test('each mistake is named with its line, its path and what is accepted'
     [
       'an unknown key that is near nothing',
       changed(['bridge: br-int', 'zzz: 1']),
-      'agent.yaml:3: ovs.zzz: is not a known field; accepted: database, rundir, bridge, datapathType, flowRestoreTimeoutSeconds',
+      'agent.yaml:3: ovs.zzz: is not a known field; accepted: database, rundir, control, bridge, datapathType, flowRestoreTimeoutSeconds',
     ],
     [
       'a database over TCP',

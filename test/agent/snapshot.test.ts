@@ -168,6 +168,7 @@ networks: [{vni: 1000, name: tenant-a, namespaces: [tenant-a]}]
     };
     const tunnel = { ofport: ofport(65000), ip: ip4('192.168.1.11') };
     const { snapshot, problems } = makeSnapshot({
+      tracking: new Map(),
       config,
       source,
       ports: [port('rep1', GOOD)],

@@ -302,3 +302,182 @@ t.test('a redirect acts once, and replies visit the device by its other leg', as
     }
   });
 });
+
+const TRACKED = [
+  { vni: 1000, name: 'tenant-a', namespaces: ['tenant-a'], conntrack: 'on' },
+  { vni: 1001, name: 'tenant-b', namespaces: ['tenant-b'] },
+];
+const zoneOf = async ({ ovs }: Stage, vni: number): Promise<number | undefined> => {
+  const text = await ovs.vsctl('get', 'bridge', 'br-int', 'external_ids');
+  const zone = new RegExp(`dpu-ct-zone-${vni}="(\\d+) `).exec(text)?.[1];
+  return zone === undefined ? undefined : Number(zone);
+};
+
+/** A stage whose network 1000 has its zone. */
+async function trackedStage(
+  t: Parameters<typeof stage>[0],
+  warmUpSeconds: number,
+): Promise<{ staged: Stage; zone: number } | undefined> {
+  const conntrack = { firstZone: 700, lastZone: 799, warmUpSeconds };
+  const staged = await stage(t, { networks: TRACKED, conntrack });
+  if (staged === undefined) return undefined;
+  const zone = await until('a zone', () => zoneOf(staged, 1000));
+  await until('its flows', async () =>
+    (await tracked(staged, local(A1, A2, SYN), NEW)).includes('ct('),
+  );
+  return { staged, zone };
+}
+
+const SYN = 'tcp_dst=80,tcp_flags=0x2';
+const NEW = 'trk,new';
+const EST = 'trk,est';
+const EST_REPLY = 'trk,est,rpl';
+
+/** As `outcome`, in a state of the connection; with the commits on the way. */
+async function tracked(staged: Stage, flow: string, state: string, mark = 0): Promise<string> {
+  const args = ['br-int', `${flow},ct_mark=${mark}`, '--ct-next', state];
+  const text = await unixctl(join(staged.ovs.rundir, 'vswitchd.ctl'), 'ofproto/trace', args);
+  const lines = text.slice(text.indexOf('resume conntrack')).split('\n');
+  const seen = lines.flatMap((line, index) => {
+    const port = /(?:^ *output:|-> output port is )(\d+)/.exec(line)?.[1];
+    const skipped = lines[index + 1]?.includes('skipping output to input port') ?? false;
+    if (port !== undefined && !skipped) return [port];
+    const exec = /^ *ct\(commit,zone=\d+(?:,exec\((.*)\))?\)/.exec(line);
+    return exec === null ? [] : [`ct(${exec[1]?.replaceAll('NXM_NX_', '') ?? ''})`];
+  });
+  return seen.length === 0 ? 'drop' : seen.join(' ');
+}
+
+type TrackedCase = readonly [what: string, flow: string, state: string, mark: number, want: string];
+
+async function checkTracked(
+  test: Pick<typeof t, 'equal'>,
+  staged: Stage,
+  cases: readonly TrackedCase[],
+): Promise<void> {
+  for (const [what, flow, state, mark, want] of cases) {
+    test.equal(await tracked(staged, flow, state, mark), want, what);
+  }
+}
+
+const CLEAR = 'ct(load:0->CT_MARK[0..1],load:0->CT_MARK[16..31])';
+const BLOCK = 'ct(load:0x1->CT_MARK[0])';
+const UNBLOCK = 'ct(load:0->CT_MARK[0])';
+/** Of a connection whose replies go into a leg. */
+const markOf = (leg: string): number => Number(leg) * 0x10000 + 2;
+
+t.test('with connection tracking', async (t) => {
+  const made = await trackedStage(t, 0);
+  if (made === undefined) return;
+  const { staged, zone } = made;
+  const { agent, ovs } = staged;
+  t.ok(zone >= 700 && zone <= 799, 'a zone of the pool');
+  t.equal(await zoneOf(staged, 1001), undefined, 'the other network has none');
+  t.equal(await outcome(staged, local(B1, FAR_B)), TUNNEL, 'and is not tracked');
+
+  await t.test('without rules', async (t) => {
+    await checkTracked(t, staged, [
+      ['a new connection', local(A1, FAR), NEW, 0, `${CLEAR} ${TUNNEL}`],
+      ['one that is known', local(A1, FAR), EST, 0, TUNNEL],
+      ['one that was denied before', local(A1, FAR), EST, 1, `${CLEAR} ${TUNNEL}`],
+      ['one that was redirected before', local(A1, FAR), EST, 2, `${CLEAR} ${TUNNEL}`],
+      ['a reply', remote(FAR, A1, REPLY), EST_REPLY, 0, '11'],
+      ['a reply of a denied one', remote(FAR, A1, REPLY), EST_REPLY, 1, 'drop'],
+      ['an error about one', remote(FAR, A1, REPLY), 'trk,rel,rpl', 0, '11'],
+      ['what belongs to none', remote(FAR, A1, REPLY), 'trk,inv', 0, 'drop'],
+    ]);
+  });
+
+  await t.test('a deny bites on what lives, and replies pass a default deny', async (t) => {
+    const deny = { match: { protocol: 'TCP', dstPort: 80 }, action: 'deny' };
+    await put(staged, ruleFile(`fw-${++version}`, deny));
+    await checkTracked(t, staged, [
+      ['a new connection', local(A1, FAR), NEW, 0, 'drop'],
+      ['a live one, where it leaves', local(A1, FAR), EST, 0, BLOCK],
+      ['a live one, where it arrives', remote(FAR, A1), EST, 0, BLOCK],
+      ['its replies', local(A1, FAR, REPLY), EST_REPLY, 1, 'drop'],
+      ['another', local(A1, FAR, 'tcp_dst=81'), EST, 0, TUNNEL],
+    ]);
+  });
+
+  await t.test('a redirect marks the connection, and its replies go by the mark', async (t) => {
+    await put(staged, redirect({ returnPort: 'fw1' }));
+    const mark = 'ct(load:0x2->CT_MARK[0..1],move:REG6[0..15]->CT_MARK[16..31])';
+    await checkTracked(t, staged, [
+      ['there, new', local(A1, FAR), NEW, 0, `${mark} ${FW0}`],
+      ['there, live and not marked', local(A1, FAR), EST, 0, `${mark} ${FW0}`],
+      ['there, denied before', local(A1, FAR), EST, 1, `${mark} ${FW0}`],
+      ['there, marked', local(A1, FAR), EST, markOf(FW1), FW0],
+      ['there, marked for a leg that was', local(A1, FAR), EST, markOf('99'), `${mark} ${FW0}`],
+      ['returned, new', returned(FW1, A1, FAR), NEW, markOf(FW1), `${UNBLOCK} ${TUNNEL}`],
+      ['returned', returned(FW1, A1, FAR), EST, markOf(FW1), TUNNEL],
+      ['the reply from afar', remote(FAR, A1, REPLY), EST_REPLY, markOf(FW1), FW1],
+      ['the reply from here', local(A2, A1, REPLY), EST_REPLY, markOf(FW1), FW1],
+      ['an error about it', remote(FAR, A1, REPLY), 'trk,rel,rpl', markOf(FW1), FW1],
+      ['the reply, returned', returned(FW0, FAR, A1, REPLY), EST_REPLY, markOf(FW1), '11'],
+      ['a leg of another network', remote(FAR, A1, REPLY), EST_REPLY, markOf(FWB), 'drop'],
+      ['a reply of another connection', remote(FAR, A1, REPLY), EST_REPLY, 0, '11'],
+      ['what looks like a reply', remote(FAR, A1, REPLY), NEW, 0, `${CLEAR} 11`],
+    ]);
+    await put(staged, redirect({ redirectPort: 'nowhere', onMissing: 'Allow' }), isMissing);
+    await checkTracked(t, staged, [
+      ['without the device the mark goes', local(A1, FAR), EST, 2, `${CLEAR} ${TUNNEL}`],
+    ]);
+  });
+
+  await t.test('reverse flows stand no longer beside the tracker', async (t) => {
+    const allow = { match: { dstIP: FAR.ip }, action: 'allow', direction: 'Egress', reverse: true };
+    await put(staged, ruleFile(`fw-${++version}`, allow));
+    const flows = await agent.json<{ table: number }[]>(`/flows?rule=tenant-a/fw-${version}`);
+    t.ok(flows.length > 0 && flows.every(({ table }) => table < 40), JSON.stringify(flows));
+  });
+
+  await t.test('a restarted agent keeps the zone, and without conntrack it goes', async (t) => {
+    await agent.replace();
+    await agent.start();
+    t.equal(await zoneOf(staged, 1000), zone);
+    t.equal(await tracked(staged, local(A1, FAR), NEW), `${CLEAR} ${TUNNEL}`);
+    await agent.agent.close();
+    const second = await TestAgent.create(t, ovs);
+    await second.start();
+    await until('no zone', async () => (await zoneOf(staged, 1000)) === undefined);
+    t.equal(await outcome(staged, local(A1, A2)), '12', 'not tracked');
+  });
+});
+
+t.test('while tracking warms up, policy is stateless', async (t) => {
+  const made = await trackedStage(t, 3600);
+  if (made === undefined) return;
+  const { staged } = made;
+  const ACK = 'tcp_dst=80,tcp_flags=0x10';
+  await checkTracked(t, staged, [
+    ['the opening of a connection', local(A1, FAR, SYN), NEW, 0, `${CLEAR} ${TUNNEL}`],
+    ['mid-stream, by a default alone', local(A1, FAR, ACK), NEW, 0, TUNNEL],
+    ['mid-stream, where it arrives', remote(FAR, A1, ACK), NEW, 0, '11'],
+    ['mid-stream, from here to here', local(A1, A2, ACK), NEW, 0, '12'],
+    ['invalid', local(A1, FAR, ACK), 'trk,inv', 0, TUNNEL],
+  ]);
+  const allow = {
+    match: { protocol: 'TCP', dstPort: 80, dstIP: FAR.ip },
+    action: 'allow',
+    direction: 'Egress',
+    reverse: true,
+  };
+  await put(staged, ruleFile(`fw-${++version}`, allow));
+  await checkTracked(t, staged, [
+    ['mid-stream, by an allow', local(A1, FAR, ACK), NEW, 0, `${CLEAR} ${TUNNEL}`],
+    ['its reply', remote(FAR, A1, REPLY), NEW, 0, '11'],
+    ['its reply, known', remote(FAR, A1, REPLY), EST_REPLY, 0, '11'],
+  ]);
+  const deny = { match: { srcIP: FAR.ip, srcPort: 80 }, action: 'deny', direction: 'Ingress' };
+  await put(staged, ruleFile(`fw-${++version}`, deny));
+  await checkTracked(t, staged, [
+    ['replies pass through policy', remote(FAR, A1, REPLY), EST_REPLY, 0, 'drop'],
+  ]);
+  await put(staged, redirect({ returnPort: 'fw1' }));
+  const mark = 'ct(load:0x2->CT_MARK[0..1],move:REG6[0..15]->CT_MARK[16..31])';
+  await checkTracked(t, staged, [
+    ['redirected, mid-stream', local(A1, FAR, ACK), NEW, 0, `${mark} ${FW0}`],
+    ['its reply', remote(FAR, A1, REPLY), NEW, 0, FW1],
+  ]);
+});

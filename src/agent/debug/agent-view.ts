@@ -32,6 +32,7 @@ export interface AgentView {
   /** Recent events, oldest first. */
   readonly events: readonly AgentEvent[];
   readonly counters: CounterReader;
+  readonly zones: { readonly problems: readonly SourceProblem[] };
   readonly flowRestore: { readonly problems: readonly SourceProblem[] };
   readonly metrics: AgentMetrics;
   readonly built: BuiltSnapshot | undefined;

@@ -5,6 +5,7 @@
 import type { RuleAction } from '../../api/dpu-rule.ts';
 import type { OpenFlowConnection } from '../../openflow/client.ts';
 import { flowKey } from '../../openflow/flow.ts';
+import { decodeInstructions } from '../../openflow/instruction.ts';
 import type { FlowStats } from '../../openflow/flow-stats.ts';
 import { dropReasonOf, type DropReason } from '../flow/drop-reason.ts';
 import type { DesiredState } from '../flow/desired.ts';
@@ -104,7 +105,8 @@ export class CounterSum {
         if (action !== undefined) this.#totals.dryRun.add(action, keyOf(stats), packets);
       } else if (VERDICT_TABLES.has(stats.tableId)) {
         addCount(this.#decided, stats);
-        if (stats.instructions.length === 0) {
+        // Nothing, or only a mark on a live connection: it ends here.
+        if (decodeInstructions(stats.instructions).gotoTable === undefined) {
           this.#totals.drops.add('RuleDeny', keyOf(stats), packets);
         }
       }

@@ -101,6 +101,7 @@ function statusOf(agent: AgentView): unknown {
       ...bridge.problems,
       ...agent.desired.faults,
       ...agent.flowRestore.problems,
+      ...agent.zones.problems,
     ],
   };
 }

@@ -6,6 +6,7 @@
 import { Buffer } from 'node:buffer';
 import type { EncodedFlow } from '../../openflow/flow.ts';
 import { bufferOver } from '../../openflow/match.ts';
+import { NX_CT_SIZE } from '../../openflow/nicira.ts';
 import { NX_VENDOR_ID, NXAST, OFPAT, OFPIT } from '../../openflow/ofp13.ts';
 import { fieldByHeader, fieldByName, type FieldName } from '../../openflow/oxm-fields.ts';
 
@@ -20,9 +21,11 @@ function headersOf(name: FieldName): readonly number[] {
   return field === undefined ? [] : [field.header, field.nxmHeader];
 }
 
-const [METADATA, IN_PORT, TUNNEL_ID, OUTPUT_REGISTER] = (
-  ['metadata', 'inPort', 'tunnelId', 'reg1'] as const
-).map(headersOf) as [readonly number[], readonly number[], readonly number[], readonly number[]];
+const METADATA = headersOf('metadata');
+const IN_PORT = headersOf('inPort');
+const TUNNEL_ID = headersOf('tunnelId');
+const OUTPUT_REGISTER = headersOf('reg1');
+const MARK = headersOf('ctMark');
 
 /** Nicira actions that neither send, nor write a field that keeps networks apart. */
 const HARMLESS_NICIRA: ReadonlySet<number> = new Set([
@@ -48,6 +51,8 @@ export class FlowFacts {
   /** ofports that it sends to, or chooses as the output. */
   readonly ports: number[] = [];
   readonly groups: number[] = [];
+  /** Zones of the connection tracker that it asks. */
+  readonly zones: number[] = [];
   /** The first thing that a flow of ours never does. */
   strange: string | undefined;
   #bytes: Buffer = Buffer.alloc(0);
@@ -82,6 +87,7 @@ export class FlowFacts {
     this.tunnelIds.length = 0;
     this.ports.length = 0;
     this.groups.length = 0;
+    this.zones.length = 0;
     this.strange = undefined;
   }
 
@@ -152,8 +158,28 @@ export class FlowFacts {
       if (!OUTPUT_REGISTER.includes(this.#bytes.readUInt32BE(at + 12))) {
         this.#note('sends to a port from another register than reg1');
       }
+    } else if (subtype === NXAST.CT) {
+      this.#readConntrack(at, end);
     } else if (!HARMLESS_NICIRA.has(subtype)) {
       this.#note(`has a Nicira action of subtype ${subtype}, ${end - at} bytes`);
+    }
+  }
+
+  /** Only the mark of a connection may be written, and only the zone that stands in the action be asked. */
+  #readConntrack(at: number, end: number): void {
+    if (this.#bytes.readUInt32BE(at + 12) !== 0) this.#note('takes its zone from a field');
+    this.zones.push(this.#bytes.readUInt16BE(at + 16));
+    for (let inner = at + NX_CT_SIZE; inner < end; inner += this.#bytes.readUInt16BE(inner + 2)) {
+      const subtype = this.#bytes.readUInt16BE(inner + 8);
+      const headerAt = subtype === NXAST.REG_LOAD ? 12 : 20;
+      const isWrite =
+        this.#bytes.readUInt16BE(inner) === OFPAT.EXPERIMENTER &&
+        this.#bytes.readUInt32BE(inner + 4) === NX_VENDOR_ID &&
+        (subtype === NXAST.REG_LOAD || subtype === NXAST.REG_MOVE);
+      if (!isWrite || !MARK.includes(this.#bytes.readUInt32BE(inner + headerAt))) {
+        this.#note('does more to a connection than to mark it');
+        return;
+      }
     }
   }
 

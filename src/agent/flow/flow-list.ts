@@ -53,6 +53,11 @@ export class FlowList {
     this.#push(dropCookie(reason), table, priority, match, [], undefined);
   }
 
+  /** Takes in flows that were made elsewhere. */
+  addAll(flows: readonly EncodedFlow[]): void {
+    this.flows.push(...flows);
+  }
+
   #push(
     cookie: bigint,
     table: PipelineTable,

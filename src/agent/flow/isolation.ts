@@ -6,6 +6,7 @@
  * - A packet enters a network by a port or tunnel VNI of that network only, and never changes it.
  * - A flow of a rule acts on the packets of the network that the rule may speak for, in the tables of policy.
  * - Whatever sends a packet to a port, or chooses one, matches the network that the port stands in.
+ * - The connections of a network are in its own zone, and a flow only marks them.
  * - On the wire a packet has the VNI of its network.
  */
 import type { EncodedFlow } from '../../openflow/flow.ts';
@@ -26,6 +27,8 @@ export interface PortNetworks {
   readonly tunnel: number | undefined;
   /** VNI of an endpoint's port or a device's leg. */
   vniOf(ofport: number): number | undefined;
+  /** Zone of the connection tracker that a network has. */
+  zoneOf(vni: number): number | undefined;
 }
 
 /** A flow or group that would let two networks meet. */
@@ -51,8 +54,12 @@ const RULE_TABLES: ReadonlySet<number> = new Set([...POLICY_TABLES, TABLE.divert
 /** Of the flow or bucket that is being looked at: none is made for each. */
 const facts = new FlowFacts();
 
-/** What is wrong with a flow of a rule that may speak for network `vni` alone; undefined when nothing is. */
-export function ruleFlowFault(flow: EncodedFlow, vni: number): IsolationFault | undefined {
+/** What is wrong with a flow of a rule that may speak for network `vni` alone, with its zone; undefined when nothing is. */
+export function ruleFlowFault(
+  flow: EncodedFlow,
+  vni: number,
+  zone?: number,
+): IsolationFault | undefined {
   facts.readFlow(flow);
   const what =
     facts.strange ??
@@ -61,6 +68,7 @@ export function ruleFlowFault(flow: EncodedFlow, vni: number): IsolationFault | 
       : `acts on packets of ${vniText(facts.vni)}, not of VNI ${vni}`) ??
     (RULE_TABLES.has(facts.tableId) ? undefined : `stands in table ${facts.tableId}`) ??
     (facts.setsVni === undefined ? undefined : `puts packets into VNI ${facts.setsVni}`) ??
+    zoneFault(vni, zone) ??
     (facts.ports.length + facts.groups.length + facts.tunnelIds.length === 0
       ? undefined
       : 'sends packets itself');
@@ -114,12 +122,22 @@ function entryFault(networks: PortNetworks): string | undefined {
 function sendFault(vni: number | undefined, networks: PortNetworks): string | undefined {
   const foreignId = facts.tunnelIds.find((id) => id !== vni);
   if (foreignId !== undefined) return `sends packets of ${vniText(vni)} as VNI ${foreignId}`;
+  const zone = zoneFault(vni, vni === undefined ? undefined : networks.zoneOf(vni));
+  if (zone !== undefined) return zone;
   const port = facts.ports.find((ofport) => !mayReach(ofport, vni, networks));
   if (port !== undefined) return `sends packets of ${vniText(vni)} to port ${port}`;
   const group = facts.groups.find(
     (id) => vni === undefined || networkOfGroup(id, networks) !== vni,
   );
   return group === undefined ? undefined : `sends packets of ${vniText(vni)} to group ${group}`;
+}
+
+/** The zone that is asked is the network's own. */
+function zoneFault(vni: number | undefined, own: number | undefined): string | undefined {
+  const foreign = facts.zones.find((zone) => zone !== own);
+  return foreign === undefined
+    ? undefined
+    : `looks for connections of ${vniText(vni)} in zone ${foreign}`;
 }
 
 function mayReach(ofport: number, vni: number | undefined, networks: PortNetworks): boolean {

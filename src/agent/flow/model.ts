@@ -6,6 +6,14 @@ import type { IpPrefix } from '../../base/address.ts';
 import type { OfPort, Vni } from '../../base/brand.ts';
 import type { DpuRule } from '../../api/dpu-rule.ts';
 
+/** Connection tracking of a network. */
+export interface Tracking {
+  /** Zone of the connection tracker, 1..65535; no other network has it. */
+  readonly zone: number;
+  /** True for a while after tracking was switched on: policy is stateless still. */
+  readonly warming: boolean;
+}
+
 /** A tenant network as the pipeline needs it. */
 export interface Network {
   readonly vni: Vni;
@@ -13,6 +21,8 @@ export interface Network {
   readonly subnets: readonly IpPrefix[];
   readonly defaultAction: { readonly ingress: 'allow' | 'deny'; readonly egress: 'allow' | 'deny' };
   readonly unknownUnicast: 'drop' | 'flood';
+  /** Undefined without connection tracking, and until it has a zone. */
+  readonly tracking?: Tracking | undefined;
 }
 
 /** One (port, MAC) pair on this DPU. A port may carry several, all of one VNI. */
@@ -93,6 +103,8 @@ export interface EntryVerdict {
   readonly vni?: Vni | undefined;
   readonly reason?: string | undefined;
   readonly message?: string | undefined;
+  /** Connection tracking of the network. */
+  readonly tracking?: Tracking | undefined;
   /** For action redirect: the legs, or why they are not there. */
   readonly legs?: RedirectLegs | string | undefined;
   /** Set when the entry names groups. */

@@ -19,6 +19,8 @@ export const TABLE = {
   spoofGuard: table(5, 'SpoofGuard'),
   remoteGuard: table(6, 'RemoteGuard'),
   neighbour: table(10, 'Neighbour'),
+  conntrack: table(15, 'Conntrack'),
+  conntrackState: table(16, 'ConntrackState'),
   entry: table(17, 'Entry'),
   egressPlatform: table(20, 'EgressPlatform'),
   egressAdmin: table(21, 'EgressAdmin'),

@@ -12,7 +12,7 @@ import type { Match, MatchField } from '../../openflow/match.ts';
 import { makeCookie } from './cookie.ts';
 import type { FlowForm } from './dry-run.ts';
 import { dropCookie } from './drop-reason.ts';
-import type { RedirectLegs } from './model.ts';
+import type { RedirectLegs, Tracking } from './model.ts';
 import { TABLE, type PipelineTable } from './pipeline.ts';
 import {
   matchFlag,
@@ -20,6 +20,7 @@ import {
   matchSource,
   setFlag,
   setLegs,
+  setReplyLeg,
   VERDICT_REGISTER,
   type SOURCE_CLASS,
 } from './registers.ts';
@@ -41,6 +42,8 @@ export interface RedirectInput {
   readonly verdictId: number;
   /** Undefined when a leg is missing on this DPU. */
   readonly legs: RedirectLegs | undefined;
+  /** Connection tracking of the network: it remembers which leg the replies go into. */
+  readonly tracking: Tracking | undefined;
   /** False where connection tracking sees to the replies, or where there are none. */
   readonly hasReplies: boolean;
 }
@@ -109,7 +112,7 @@ function stepsOf(input: RedirectInput, chain: TierChain, isReply: boolean): Redi
 
 /** What becomes of a packet for which the verdict is this redirect. */
 function verdictsOf(input: RedirectInput, chain: TierChain, isReply: boolean): EncodedFlow[] {
-  const { network, cookie, verdictId, legs, entry } = input;
+  const { network, cookie, verdictId, legs, entry, tracking } = input;
   const register = VERDICT_REGISTER[chain.direction];
   const decided: Match = [network, { field: register, value: verdictId }];
   const flows = [
@@ -119,7 +122,14 @@ function verdictsOf(input: RedirectInput, chain: TierChain, isReply: boolean): E
       cookie,
       match: decided,
       instructions: {
-        applyActions: [setFlag('redirected'), ...legActions(legs, isReply)],
+        applyActions: [
+          setFlag('redirected'),
+          ...(isReply && tracking !== undefined ? [setFlag('byReverse')] : []),
+          ...legActions(legs, isReply),
+          ...(isReply || tracking === undefined || legs === undefined
+            ? []
+            : [setReplyLeg(legs.far)]),
+        ],
         gotoTable: TABLE.divert.id,
       },
     }),

@@ -6,16 +6,17 @@
  *          +----------------+------------------------+
  *          |       0        |          VNI           |   set once, never rewritten
  *          +----------------+------------------------+
- * reg0      31     14 13       12..10   9          8      7         4 3         0
- *          +---------+--------+--------+----------+------+-----------+-----------+
- *          |    0    | remote |   0    | redirect | skip | dst class | src class |
- *          +---------+--------+--------+----------+------+-----------+-----------+
+ * reg0      31     14 13       12        11..10    9          8      7         4 3         0
+ *          +---------+--------+---------+---------+----------+------+-----------+-----------+
+ *          |    0    | remote | reverse | dry run | redirect | skip | dst class | src class |
+ *          +---------+--------+---------+---------+----------+------+-----------+-----------+
  * reg1 output ofport    reg2 rule that decided at egress    reg3 rule that decided at ingress
  * reg0[10..11] and reg4 belong to rules on trial (dry-run.ts)
  * reg5      31                  16 15                   0
  *          +----------------------+----------------------+
  *          | leg that must be up  | leg to go out by     |   of a redirected packet: ofports
  *          +----------------------+----------------------+
+ * reg6 leg for the replies of a redirected packet, where they are found by connection tracking
  * ```
  */
 import type { Vni } from '../../base/brand.ts';
@@ -29,8 +30,12 @@ export const DESTINATION_CLASS = { tunnel: 1, local: 2 } as const;
 
 /** Single bits of reg0. */
 export const FLAG = {
+  /** Of a known connection, or our own: passes no rules. */
+  skipPolicy: 1 << 8,
   /** On its way to a device. */
   redirected: 1 << 9,
+  /** Admitted, or redirected, as a reply by a rule's reverse flows: only while connection tracking warms up. */
+  byReverse: 1 << 12,
   /** Returned by a device to which it had come through the tunnel. */
   fromTunnel: 1 << 13,
 } as const;
@@ -137,4 +142,19 @@ export function matchLegToCheck(ofport: number): MatchField {
 /** The leg has been checked. */
 export function clearLegToCheck(): Action {
   return { type: 'setField', field: 'reg5', value: 0, mask: 0xffff0000 };
+}
+
+/** Names the leg that the replies of a redirected connection go into. */
+export function setReplyLeg(ofport: number): Action {
+  return { type: 'setField', field: 'reg6', value: ofport };
+}
+
+/** Matches the leg for the replies. */
+export function matchReplyLeg(ofport: number): MatchField {
+  return { field: 'reg6', value: ofport };
+}
+
+/** Matches what a rule redirects by its own match, not as a reply. */
+export function matchForwardRedirect(): MatchField {
+  return { field: 'reg0', value: FLAG.redirected, mask: FLAG.redirected | FLAG.byReverse };
 }

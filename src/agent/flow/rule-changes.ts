@@ -65,6 +65,7 @@ function sameVerdicts(a: readonly EntryVerdict[], b: readonly EntryVerdict[]): b
         verdict.vni === other?.vni &&
         verdict.reason === other?.reason &&
         verdict.message === other?.message &&
+        sameTracking(verdict.tracking, other?.tracking) &&
         sameLegs(verdict.legs, other?.legs) &&
         verdict.groups?.source === other?.groups?.source &&
         verdict.groups?.destination === other?.groups?.destination
@@ -76,4 +77,8 @@ function sameVerdicts(a: readonly EntryVerdict[], b: readonly EntryVerdict[]): b
 function sameLegs(one: EntryVerdict['legs'], other: EntryVerdict['legs']): boolean {
   if (typeof one !== 'object' || typeof other !== 'object') return one === other;
   return one.near === other.near && one.far === other.far;
+}
+
+function sameTracking(one: EntryVerdict['tracking'], other: EntryVerdict['tracking']): boolean {
+  return one?.zone === other?.zone && one?.warming === other?.warming;
 }

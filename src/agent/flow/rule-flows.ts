@@ -2,6 +2,7 @@
  * One DPURule as flows: rank inside its tier, both directions, verdicts. Pure: the same rule and ids give the same bytes.
  */
 import { TIERS, type DpuRule, type RuleEntry } from '../../api/dpu-rule.ts';
+import type { Action } from '../../openflow/action.ts';
 import { encodeFlow, type EncodedFlow } from '../../openflow/flow.ts';
 import { OpenFlowError } from '../../openflow/errors.ts';
 import type { Instructions } from '../../openflow/instruction.ts';
@@ -13,7 +14,8 @@ import { planRedirect } from './redirect.ts';
 import { conjunctionPays, makeClauses } from './conjunction.ts';
 import type { PipelineTable } from './pipeline.ts';
 import { faultText, ruleFlowFault } from './isolation.ts';
-import { matchVni, VERDICT_REGISTER } from './registers.ts';
+import { matchVni, setFlag, VERDICT_REGISTER } from './registers.ts';
+import { blockFlows } from './tables/commit.ts';
 import { registerId, replyName, ruleEntryName } from './rule-id.ts';
 import { entryDimensions, entryReplies } from './group-match.ts';
 import { UnsupportedMatch, type RuleDimensions } from './rule-match.ts';
@@ -102,10 +104,13 @@ function leftOutOf(groups: EntryGroups | undefined): { leftOut?: number } {
 }
 
 /** What was compiled, unless it would reach beyond the network that the entry may speak for. */
-function isolated(result: EntryFlows | Refusal, { vni }: EntryVerdict): EntryFlows | Refusal {
+function isolated(
+  result: EntryFlows | Refusal,
+  { vni, tracking }: EntryVerdict,
+): EntryFlows | Refusal {
   if ('reason' in result || vni === undefined) return result;
   for (const flow of [...result.flows, ...result.clauses]) {
-    const fault = ruleFlowFault(flow, vni);
+    const fault = ruleFlowFault(flow, vni, tracking?.zone);
     if (fault !== undefined) return { reason: 'IsolationViolation', message: faultText(fault) };
   }
   return result;
@@ -145,7 +150,11 @@ function compileEntry(
     return { reason: 'Invalid', message };
   }
   const isRedirect = entry.action === 'redirect' && object.spec.enforcement === 'Enforce';
-  const replies = entry.reverse || isRedirect ? entryReplies(entry.match, verdict.groups) : [];
+  const { tracking } = verdict;
+  // A tracker that knows the connections knows their replies.
+  const isStateful = tracking?.warming === false;
+  const wantsReplies = (entry.reverse || isRedirect) && !isStateful;
+  const replies = wantsReplies ? entryReplies(entry.match, verdict.groups) : [];
   const forward = chainsOf(entry);
   // A reply passes an endpoint the other way round than what it answers.
   const backward = replies.length === 0 ? [] : oppositeOf(forward);
@@ -171,6 +180,7 @@ function compileEntry(
         ...ranked,
         tier: TIERS.indexOf(object.spec.tier),
         legs: typeof legs === 'string' ? undefined : legs,
+        tracking,
         hasReplies: replies.length > 0,
       });
       for (const { isReply, chain, cookie, ...form } of plan.steps) {
@@ -185,12 +195,20 @@ function compileEntry(
       for (const family of families) addFamily(all, place, family);
     }
     for (const chain of backward) {
-      const place = { ...ranked, chain, conjId: registerId(replyId) };
+      const noted = tracking === undefined ? {} : { note: setFlag('byReverse') };
+      const place = { ...ranked, ...noted, chain, conjId: registerId(replyId) };
       for (const family of replies) addFamily(all, place, family);
     }
     if (entry.action !== 'pass' && object.spec.enforcement === 'Enforce') {
       for (const chain of new Set([...forward, ...backward])) {
         all.flows.push(verdictFlow({ ...ranked, chain }, verbs));
+        if (entry.action === 'deny' && isStateful) {
+          const decided: Match = [
+            network,
+            { field: VERDICT_REGISTER[chain.direction], value: ranked.verdictId },
+          ];
+          all.flows.push(...blockFlows(chain.verdict, ranked.cookie, decided, tracking.zone));
+        }
       }
       all.meters.push(...verbs.meters);
     }
@@ -208,6 +226,8 @@ interface RankedEntry {
   readonly object: DpuRule;
   readonly entry: RuleEntry;
   readonly network: MatchField;
+  /** Done beside the decision. */
+  readonly note?: Action;
   /** The one form of its flows, where the action alone does not say it. */
   readonly form?: FlowForm;
   readonly cookie: bigint;
@@ -318,11 +338,17 @@ function formsOf(rank: RankedEntry, table: PipelineTable): readonly FlowForm[] {
 }
 
 /** What a matching packet does in the tier's table. */
-function decision({ chain, entry, verdictId }: RankedEntry, next: PipelineTable): Instructions {
+function decision(
+  { chain, entry, verdictId, note }: RankedEntry,
+  next: PipelineTable,
+): Instructions {
   if (entry.action === 'pass') return { gotoTable: next.id };
   const register = VERDICT_REGISTER[chain.direction];
   return {
-    applyActions: [{ type: 'setField', field: register, value: verdictId }],
+    applyActions: [
+      ...(note === undefined ? [] : [note]),
+      { type: 'setField', field: register, value: verdictId },
+    ],
     gotoTable: chain.verdict.id,
   };
 }

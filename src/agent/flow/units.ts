@@ -16,7 +16,9 @@ import {
   type PortNetworks,
 } from './isolation.ts';
 import type { LocalEndpoint, Network, Snapshot } from './model.ts';
-import { TABLE } from './pipeline.ts';
+import { TABLE, type PipelineTable } from './pipeline.ts';
+import { commitLeg, commitNetwork } from './tables/commit.ts';
+import { conntrackBase, conntrackLeg, conntrackNetwork } from './tables/conntrack.ts';
 import { defaultActionName, registerId } from './rule-id.ts';
 import {
   deviceBase,
@@ -31,7 +33,7 @@ import { forwardBase, forwardLocal, forwardNetwork, forwardRemote } from './tabl
 import { guardBase, guardLocal, guardRemote } from './tables/guards.ts';
 import { neighbourBase, neighbourEndpoint } from './tables/neighbour.ts';
 import { outputBase, outputSharedPort } from './tables/output.ts';
-import { tierBase, tierDefault, TIER_CHAINS } from './tables/tiers.ts';
+import { tierBase, tierDefault, TIER_CHAINS, type PolicyDirection } from './tables/tiers.ts';
 
 /** What a unit compiles to. */
 export interface UnitOutput {
@@ -64,6 +66,7 @@ export function pipelineUnits(snapshot: Snapshot, idOf: (name: string) => bigint
       forwardBase(list);
       floodBase(list);
       deviceBase(list);
+      conntrackBase(list);
       outputBase(list, tunnel);
     }),
   ];
@@ -78,30 +81,38 @@ export function pipelineUnits(snapshot: Snapshot, idOf: (name: string) => bigint
     const locals = localsByVni.get(network.vni) ?? [];
     units.push(networkUnit(snapshot, network, locals, tunnelText, idOf));
   }
-  const deviceVnis = new Set(snapshot.legs.map(({ vni }) => vni));
+  const tracked = new Set(snapshot.networks.filter((each) => each.tracking).map(({ vni }) => vni));
+  // Where what a device returns goes on, by VNI.
+  const returnTables = new Map<number, PipelineTable>(
+    snapshot.legs.map(({ vni }) => [vni, tracked.has(vni) ? TABLE.conntrack : TABLE.entry]),
+  );
   for (const leg of snapshot.legs) {
     const name = `leg/${leg.vni}/${leg.port}`;
-    const base = unit(name, `${leg.ofport} ${tunnelText}`, 'device', (list) =>
-      deviceLeg(list, leg),
-    );
+    const isTracked = tracked.has(leg.vni);
+    const base = unit(name, `${leg.ofport} ${isTracked} ${tunnelText}`, 'device', (list) => {
+      deviceLeg(list, leg);
+      if (!isTracked) return;
+      conntrackLeg(list, leg);
+      commitLeg(list, leg);
+    });
     units.push({ ...base, compile: () => ({ ...base.compile(), groups: legGroups(leg, tunnel) }) });
   }
   const sharedPorts = Map.groupBy(snapshot.locals, (endpoint) => endpoint.ofport);
   for (const endpoint of snapshot.locals) {
     const shared = (sharedPorts.get(endpoint.ofport)?.length ?? 0) > 1;
-    units.push(localUnit(endpoint, shared, deviceVnis.has(endpoint.vni)));
+    units.push(localUnit(endpoint, shared, returnTables.get(endpoint.vni)));
   }
   if (tunnel !== undefined) {
     for (const endpoint of snapshot.remotes) {
       const name = `remote/${endpoint.vni}/${formatMac(endpoint.mac)}`;
-      const hasDevice = deviceVnis.has(endpoint.vni);
-      const signature = `${tunnelText} ${endpoint.vtep} ${hasDevice} ${endpoint.ips.map(formatPrefix).join()}`;
+      const returnTable = returnTables.get(endpoint.vni);
+      const signature = `${tunnelText} ${endpoint.vtep} ${returnTable?.id} ${endpoint.ips.map(formatPrefix).join()}`;
       units.push(
         unit(name, signature, 'endpoint', (list) => {
           guardRemote(list, endpoint);
           neighbourEndpoint(list, endpoint);
           forwardRemote(list, tunnel, endpoint);
-          if (hasDevice) returnedRemote(list, endpoint, TABLE.entry);
+          if (returnTable !== undefined) returnedRemote(list, endpoint, returnTable);
         }),
       );
     }
@@ -110,10 +121,17 @@ export function pipelineUnits(snapshot: Snapshot, idOf: (name: string) => bigint
   return units.map((each) => ({ ...each, compile: () => isolated(each.compile(), networks) }));
 }
 
-function portNetworks({ tunnel, locals, legs }: Snapshot): PortNetworks {
+function portNetworks({ tunnel, locals, legs, networks }: Snapshot): PortNetworks {
   const byPort = new Map<number, Vni>();
   for (const { ofport, vni } of [...locals, ...legs]) byPort.set(ofport, vni);
-  return { tunnel: tunnel?.ofport, vniOf: (ofport) => byPort.get(ofport) };
+  const zones = new Map<number, number | undefined>(
+    networks.map(({ vni, tracking }) => [vni, tracking?.zone]),
+  );
+  return {
+    tunnel: tunnel?.ofport,
+    vniOf: (ofport) => byPort.get(ofport),
+    zoneOf: (vni) => zones.get(vni),
+  };
 }
 
 /** What was compiled, without what would let networks meet. */
@@ -135,7 +153,7 @@ function networkUnit(
   tunnelText: string,
   idOf: (name: string) => bigint,
 ): Unit {
-  const { defaultAction, subnets, unknownUnicast } = network;
+  const { defaultAction, subnets, unknownUnicast, tracking } = network;
   const defaults = TIER_CHAINS.map((chain) => ({
     chain,
     id: registerId(idOf(defaultActionName(network.name, chain.direction))),
@@ -146,6 +164,7 @@ function networkUnit(
     defaultAction.ingress,
     defaultAction.egress,
     unknownUnicast,
+    tracking === undefined ? '-' : `${tracking.zone}/${tracking.warming}`,
     subnets.map(formatPrefix).join(),
     snapshot.peers.join(),
     locals.map(({ ofport }) => ofport).join(),
@@ -156,6 +175,11 @@ function networkUnit(
     forwardNetwork(list, network);
     floodNetwork(list, network);
     for (const { chain, id } of defaults) tierDefault(list, network, chain, id);
+    if (tracking === undefined) return;
+    const idBy = (direction: PolicyDirection): number =>
+      registerId(idOf(defaultActionName(network.name, direction)));
+    conntrackNetwork(list, network, tracking);
+    commitNetwork(list, network, tracking, { egress: idBy('egress'), ingress: idBy('ingress') });
   });
   return {
     ...base,
@@ -166,16 +190,20 @@ function networkUnit(
   };
 }
 
-function localUnit(endpoint: LocalEndpoint, shared: boolean, hasDevice: boolean): Unit {
+function localUnit(
+  endpoint: LocalEndpoint,
+  shared: boolean,
+  returnTable: PipelineTable | undefined,
+): Unit {
   const name = `local/${endpoint.vni}/${formatMac(endpoint.mac)}/${endpoint.port}`;
-  const signature = `${endpoint.ofport} ${shared} ${hasDevice} ${endpoint.ips.map(formatPrefix).join()}`;
+  const signature = `${endpoint.ofport} ${shared} ${returnTable?.id} ${endpoint.ips.map(formatPrefix).join()}`;
   return unit(name, signature, 'endpoint', (list) => {
     classifyLocal(list, endpoint);
     guardLocal(list, endpoint);
     neighbourEndpoint(list, endpoint);
     forwardLocal(list, endpoint);
     if (shared) outputSharedPort(list, endpoint);
-    if (hasDevice) returnedLocal(list, endpoint, TABLE.entry);
+    if (returnTable !== undefined) returnedLocal(list, endpoint, returnTable);
   });
 }
 

@@ -9,8 +9,8 @@ import type { Logger } from '../../base/logger.ts';
 import type { ReconnectOptions } from '../../base/reconnect.ts';
 import { NetlinkClient } from '../../netlink/client.ts';
 import { OvsdbClient } from '../../ovsdb/client.ts';
-import { everyRow } from '../../ovsdb/condition.ts';
-import { assertLock, mutate, mutation } from '../../ovsdb/operation.ts';
+import { everyRow, when } from '../../ovsdb/condition.ts';
+import { assertLock, mutate, mutation, type Operation } from '../../ovsdb/operation.ts';
 import {
   parseInterface,
   parsePort,
@@ -132,6 +132,32 @@ export class OvsBridge extends EventEmitter<OvsBridgeEvents> {
     await this.#client.transact([
       assertLock(this.#lock),
       mutate('Open_vSwitch', everyRow, [mutation('other_config', 'delete', [FLOW_RESTORE_WAIT])]),
+    ]);
+  }
+
+  /** `external_ids` of the bridge; undefined while they are not known, or not ours to change. */
+  get externalIds(): ReadonlyMap<string, string> | undefined {
+    return this.synced && this.lockHeld ? this.#bridge?.externalIds : undefined;
+  }
+
+  /** Changes `external_ids` of the bridge in one transaction, under the lock. */
+  async changeExternalIds(
+    removed: readonly string[],
+    added: ReadonlyMap<string, string>,
+  ): Promise<void> {
+    const change = (
+      mutator: 'delete' | 'insert',
+      value: Parameters<typeof mutation>[2],
+    ): Operation =>
+      mutate(
+        'Bridge',
+        [when('name', '==', this.#config.ovs.bridge)],
+        [mutation('external_ids', mutator, value)],
+      );
+    await this.#client.transact([
+      assertLock(this.#lock),
+      ...(removed.length > 0 ? [change('delete', removed)] : []),
+      ...(added.size > 0 ? [change('insert', added)] : []),
     ]);
   }
 

@@ -55,7 +55,7 @@ export type OwnershipVerdict =
   | { readonly vni?: undefined; readonly reason: OwnershipReason; readonly message: string };
 
 function fromConfig(network: NetworkConfig): NetworkView {
-  const { vni, name, namespaces, subnets, defaultAction, unknownUnicast } = network;
+  const { vni, name, namespaces, subnets, defaultAction, unknownUnicast, conntrack } = network;
   return {
     vni,
     name,
@@ -64,7 +64,7 @@ function fromConfig(network: NetworkConfig): NetworkView {
     subnets,
     defaultAction,
     unknownUnicast,
-    conntrack: 'off',
+    conntrack,
     dhcp: 'deny',
     origin: 'configuration',
   };

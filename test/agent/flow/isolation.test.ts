@@ -24,6 +24,7 @@ const NETWORKS = {
       [MY_PORT, MINE],
       [OTHER_PORT, OTHER],
     ]).get(ofport),
+  zoneOf: (net: number) => (net === MINE ? 7 : undefined),
 };
 const mine = { field: 'metadata', value: MINE } as const;
 
@@ -59,6 +60,14 @@ const moveTo = (field: 'tunnelId' | 'reg1' | 'reg3', from: 'metadata' | 'reg2'):
 });
 
 t.test('a flow of the pipeline that would let networks meet is found', async (t) => {
+  const ip = { field: 'ethType', value: 0x0800 } as const;
+  const mark: Action[] = [{ type: 'setField', field: 'ctMark', value: 1, mask: 1 }];
+  const commit = (zone: number, exec: readonly Action[]): Action => ({
+    type: 'ct',
+    commit: true,
+    zone,
+    exec,
+  });
   const inPort = (value: number) => ({ field: 'inPort', value }) as const;
   const cases: readonly [name: string, flow: EncodedFlow, want: RegExp | undefined][] = [
     [
@@ -70,6 +79,18 @@ t.test('a flow of the pipeline that would let networks meet is found', async (t)
       'a port into another',
       flow(TABLE.classify, [inPort(MY_PORT)], [set('metadata', OTHER)]),
       /into VNI 1001/,
+    ],
+    ['its own connections', flow(TABLE.commit, [mine, ip], [commit(7, mark)]), undefined],
+    [
+      'connections of others',
+      flow(TABLE.commit, [mine, ip], [commit(8, mark)]),
+      /connections of VNI 1000 in zone 8/,
+    ],
+    ['connections of all', flow(TABLE.commit, [ip], [commit(7, mark)]), /every VNI in zone 7/],
+    [
+      'more than a mark',
+      flow(TABLE.commit, [mine, ip], [commit(7, [set('reg1', 1)])]),
+      /more to a connection/,
     ],
     ['any port into a network', flow(TABLE.classify, [], [set('metadata', MINE)]), /into VNI 1000/],
     [

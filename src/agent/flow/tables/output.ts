@@ -6,6 +6,7 @@ import { CLEAR_DRY_RUN } from '../dry-run.ts';
 import { ETH_TYPE, ethType, icmpv6, ND_TYPES, type FlowList } from '../flow-list.ts';
 import type { LocalEndpoint, Tunnel } from '../model.ts';
 import { TABLE } from '../pipeline.ts';
+import { matchFlag } from '../registers.ts';
 
 const VNI_BITS = 24;
 
@@ -14,6 +15,7 @@ export function outputBase(list: FlowList, tunnel: Tunnel | undefined): void {
   list.goto(TABLE.ingressEntry, 100, [ethType(ETH_TYPE.arp)], TABLE.output);
   for (const type of ND_TYPES) list.goto(TABLE.ingressEntry, 100, icmpv6(type), TABLE.output);
   list.add(TABLE.ingressEntry, 0, [], CLEAR_DRY_RUN, TABLE.ingressPlatform);
+  list.goto(TABLE.ingressEntry, 90, [matchFlag('skipPolicy')], TABLE.commit);
   list.goto(TABLE.divert, 0, [], TABLE.commit);
   list.goto(TABLE.commit, 0, [], TABLE.output);
   if (tunnel !== undefined) {

@@ -2,6 +2,8 @@
  * Tables 20-29 and 50-59: a table per tier and direction, and the verdicts. What a rule becomes in them is made by
  * `rule-flows.ts`; here stand the ways between the tables, and the default action of each network as a rule of its own.
  */
+import { dropCookie } from '../drop-reason.ts';
+import { blockFlows } from './commit.ts';
 import { ETH_TYPE, ethType, type FlowList } from '../flow-list.ts';
 import type { Network } from '../model.ts';
 import { TABLE, type PipelineTable } from '../pipeline.ts';
@@ -92,6 +94,10 @@ export function tierDefault(
     return;
   }
   list.drop(chain.verdict, 100, decided, 'DefaultDeny');
+  const { tracking } = network;
+  if (tracking?.warming === false) {
+    list.addAll(blockFlows(chain.verdict, dropCookie('DefaultDeny'), decided, tracking.zone));
+  }
   for (const family of [ETH_TYPE.ipv4, ETH_TYPE.ipv6]) {
     const later = [
       matchVni(network.vni),
