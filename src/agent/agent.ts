@@ -2,22 +2,25 @@
  * The agent: which parts there are, in which order they start and stop, and who pokes whom. Decisions are made in the
  * rooms; here they are only connected.
  */
+import { once } from 'node:events';
 import type { Logger } from '../base/logger.ts';
 import { OpenFlowSession } from '../openflow/session.ts';
 import type { AgentConfig } from './config.ts';
 import { reloadConfig } from './config-reload.ts';
-import type { AgentView } from './debug/agent-view.ts';
+import { debugActions, type ActingAgent } from './debug/actions.ts';
 import { CounterReader } from './debug/counters.ts';
 import { DebugServer } from './debug/debug-server.ts';
 import { EventLog, type AgentEvent } from './debug/event-log.ts';
 import { debugRoutes } from './debug/views.ts';
 import { DesiredState } from './flow/desired.ts';
 import type { Snapshot } from './flow/model.ts';
+import { Interventions } from './interventions.ts';
+import type { LogLevel } from './log.ts';
 import { AgentMetrics } from './metrics.ts';
 import { FlowRestoreWait } from './overlay/flow-restore-wait.ts';
 import { LOCAL_RECONNECT, OvsBridge } from './overlay/ovs-bridge.ts';
 import { ZoneKeeper } from './overlay/zone-keeper.ts';
-import { Reconciler } from './reconcile/reconciler.ts';
+import { Reconciler, type LastSync } from './reconcile/reconciler.ts';
 import { ruleState, ruleStatus, type RuleState, type RuleStatus } from './reconcile/rule-status.ts';
 import { makeSnapshot, type BuiltSnapshot } from './snapshot.ts';
 import { makeSource, sourcePlace } from './sources/choice.ts';
@@ -25,9 +28,11 @@ import type { RememberedSource } from './sources/remembered.ts';
 
 /** Controller id that the agent gives itself on its OpenFlow connections: packet-ins for it reach nobody else. */
 const CONTROLLER_ID = 0xd9a6;
+/** How long a resync may take before whoever asked for it is told so. */
+const RESYNC_MS = 8000;
 
 /** A running agent. */
-export class Agent implements AgentView {
+export class Agent implements ActingAgent {
   readonly startedAt = new Date();
   readonly desired = new DesiredState();
   readonly source: RememberedSource;
@@ -37,6 +42,7 @@ export class Agent implements AgentView {
   readonly metrics: AgentMetrics;
   readonly counters: CounterReader;
   readonly flowRestore: FlowRestoreWait;
+  readonly interventions: Interventions;
   readonly #logger: EventLog;
   readonly zones: ZoneKeeper;
   readonly #debug: DebugServer;
@@ -50,6 +56,7 @@ export class Agent implements AgentView {
     const logger = new EventLog(log);
     this.#config = config;
     this.#logger = logger;
+    this.interventions = new Interventions(logger);
     this.source = makeSource(config, logger);
     this.bridge = new OvsBridge(config, logger);
     this.session = new OpenFlowSession({
@@ -88,11 +95,12 @@ export class Agent implements AgentView {
       snapshot: () => this.#snapshot(),
       connection: () => this.session.current,
       // Half a picture would take away what is in force.
-      mayWrite: () => this.bridge.settled && this.bridge.lockHeld,
+      mayWrite: () =>
+        this.bridge.settled && this.bridge.lockHeld && this.interventions.pausedUntil === undefined,
       observer: this.metrics,
       logger,
     });
-    this.#debug = new DebugServer(debugRoutes(this), logger);
+    this.#debug = new DebugServer(debugRoutes(this), logger, debugActions(this));
     const scrapePaths = ['/metrics', '/healthz', '/readyz'];
     const scrapeRoutes = new Map(
       [...debugRoutes(this)].filter(([path]) => scrapePaths.includes(path)),
@@ -185,6 +193,7 @@ export class Agent implements AgentView {
   /** Stops everything. Flows, ports and bridge stay as they are. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.interventions.close();
     await this.reconciler.close();
     this.flowRestore.close();
     this.zones.close();
@@ -208,8 +217,25 @@ export class Agent implements AgentView {
     this.reconciler.poke(performance.now());
   }
 
+  /** Compares everything with a fresh dump; undefined when no pass was complete within some seconds. */
+  async resync(): Promise<LastSync | undefined> {
+    this.#logger.info({}, 'resync asked for by an operator');
+    const synced = once(this.reconciler, 'synced', { signal: AbortSignal.timeout(RESYNC_MS) });
+    this.reconciler.audit();
+    return synced.then(
+      () => this.reconciler.lastSync,
+      () => undefined,
+    );
+  }
+
+  /** Sets the level of the log; false when it has none. */
+  setLogLevel(level: LogLevel): boolean {
+    return this.#logger.setLevel(level);
+  }
+
   #wire(): void {
     const { metrics, reconciler } = this;
+    this.interventions.on('change', () => reconciler.poke(performance.now()));
     this.source.on('change', () => {
       const { revision, problems, changedAtMs } = this.source.snapshot;
       this.#logger.info({ revision, problems: problems.length }, 'rules changed');
@@ -267,7 +293,7 @@ export class Agent implements AgentView {
       tracking: this.zones.tracking(),
     };
     this.#built = makeSnapshot(inputs, this.#built?.ruleSet);
-    return this.#built.snapshot;
+    return this.interventions.apply(this.#built.snapshot);
   }
 }
 

@@ -225,6 +225,12 @@ export const agentConfigSchema = z.strictObject({
       socket: absolutePath('/run/dpu-agent/debug.sock')
         .default('/run/dpu-agent/debug.sock')
         .describe('Unix socket that dpuctl talks to.'),
+      allowMutations: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Lets dpuctl change something: resync, pause, log-level, bypass. Command line: --allow-mutations.',
+        ),
     })
     .prefault({})
     .describe('Debug socket.'),

@@ -88,7 +88,7 @@ export interface AgentConfig {
     readonly lastZone: number;
     readonly warmUpSeconds: number;
   };
-  readonly debug: { readonly socket: string };
+  readonly debug: { readonly socket: string; readonly allowMutations: boolean };
   readonly metrics: { readonly listen: ListenAddress | 'off' };
   readonly log: { readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' };
   readonly kubernetes: { readonly apiServer?: string };

@@ -24,8 +24,11 @@ async function loadConfig(file: string): Promise<AgentConfig> {
   return readConfig(text, file, process.env);
 }
 
-async function run(file: string): Promise<void> {
-  const config = await loadConfig(file);
+async function run(file: string, allowMutations: boolean): Promise<void> {
+  const loaded = await loadConfig(file);
+  const config = allowMutations
+    ? { ...loaded, debug: { ...loaded.debug, allowMutations } }
+    : loaded;
   const logger = makeLogger(config.log.level, config.node);
   const agent = new Agent(config, logger);
   process.on('unhandledRejection', (reason) => {
@@ -48,9 +51,16 @@ async function run(file: string): Promise<void> {
   await agent.start();
 }
 
+interface Flags {
+  readonly config: string;
+  readonly check?: boolean;
+  readonly allowMutations?: boolean;
+}
+
 const command = new Command('dpu-agent')
   .description('Makes the Open vSwitch of this DPU hold what the DPURules say.')
   .requiredOption('--config <file>', 'configuration in YAML (docs/reference/config.md)')
+  .option('--allow-mutations', 'let dpuctl change something, as debug.allowMutations does')
   .option('--check', 'check the configuration and exit')
   .version(VERSION)
   .addHelpText(
@@ -61,12 +71,12 @@ Signals:     SIGTERM ends and leaves the flows in place; SIGHUP reads the config
 
 Example:     dpu-agent --config /etc/dpu-agent/agent.yaml`,
   )
-  .action(async ({ config, check }: { config: string; check?: boolean }) => {
+  .action(async ({ config, check, allowMutations }: Flags) => {
     if (check === true) {
       await loadConfig(config);
       process.stdout.write(`${config}: ok\n`);
     } else {
-      await run(config);
+      await run(config, allowMutations === true);
     }
   });
 

@@ -1,5 +1,5 @@
 /**
- * One HTTP GET over the agent's Unix socket (RFC 9112), bounded in time and bytes, with errors that an operator can act
+ * One HTTP request over the agent's Unix socket (RFC 9112), bounded in time and bytes, with errors that an operator can act
  * on. It returns the body as text and does not read it.
  */
 import { stat } from 'node:fs/promises';
@@ -13,6 +13,7 @@ export const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
 const SOCKET_PATH_BYTES_MAX = 107;
 const HTTP_OK = 200;
 const HTTP_BAD_REQUEST = 400;
+const HTTP_FORBIDDEN = 403;
 const HTTP_UNAVAILABLE = 503;
 
 /** Where the agent listens and how long it may take. */
@@ -26,11 +27,15 @@ export interface AgentEndpoint {
 }
 
 /**
- * Asks for `path` and returns the body.
+ * Asks for `path`, or with POST for something to be done, and returns the body.
  * @throws DpuctlError `DPUCTL_UNREACHABLE` when there is no whole answer, `DPUCTL_USAGE` when the question is refused,
  * `DPUCTL_UNWELL` when the agent cannot say at present.
  */
-export async function askAgent(endpoint: AgentEndpoint, path: string): Promise<string> {
+export async function askAgent(
+  endpoint: AgentEndpoint,
+  path: string,
+  method: 'GET' | 'POST' = 'GET',
+): Promise<string> {
   const { socket, timeoutMs } = endpoint;
   if (Buffer.byteLength(socket) > SOCKET_PATH_BYTES_MAX) {
     throw new DpuctlError(
@@ -42,7 +47,7 @@ export async function askAgent(endpoint: AgentEndpoint, path: string): Promise<s
   const signal = AbortSignal.timeout(timeoutMs);
   let answer: { readonly status: number; readonly body: string };
   try {
-    answer = await get(endpoint, path, signal);
+    answer = await exchange(endpoint, path, method, signal);
   } catch (thrown) {
     if (thrown instanceof DpuctlError) throw thrown;
     throw signal.aborted ? tooSlow(endpoint, thrown) : await unreachable(socket, thrown);
@@ -51,14 +56,15 @@ export async function askAgent(endpoint: AgentEndpoint, path: string): Promise<s
   throw refused(answer.status, answer.body, path, socket);
 }
 
-function get(
+function exchange(
   endpoint: AgentEndpoint,
   path: string,
+  method: 'GET' | 'POST',
   signal: AbortSignal,
 ): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
     const question = request(
-      { socketPath: endpoint.socket, path, signal, agent: false },
+      { socketPath: endpoint.socket, path, method, signal, agent: false },
       (response) => {
         readBody(response, endpoint).then(
           (body) => resolve({ status: response.statusCode ?? 0, body }),
@@ -146,6 +152,7 @@ const REASONS: ReadonlyMap<string, readonly [what: string, advice: string]> = ne
 /** An answer with a status other than 200: the agent says why in `error`. */
 function refused(status: number, body: string, path: string, socket: string): DpuctlError {
   const why = reasonIn(body) ?? `HTTP status ${status}`;
+  if (status === HTTP_FORBIDDEN) return new DpuctlError('DPUCTL_UNWELL', `refused: ${why}`);
   if (status === HTTP_BAD_REQUEST) return new DpuctlError('DPUCTL_USAGE', why);
   if (status === HTTP_UNAVAILABLE) {
     return new DpuctlError(

@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander';
 import { BaseError } from '../base/error.ts';
 import { VERSION } from '../base/version.ts';
 import { parseFlows, parseRuleObjects, parseRules, parseStatus } from './answer.ts';
+import { addActionVerbs } from './action.ts';
 import { parseRule, parseTable, parseSeconds, TABLE_MAX } from './argument.ts';
 import { askAgent, type AgentEndpoint } from './client.ts';
 import { DpuctlError, EXIT } from './errors.ts';
@@ -57,7 +58,9 @@ export async function runDpuctl(args: readonly string[], world: Surroundings): P
 
 function makeProgram(world: Surroundings, end: (exit: number) => void): Command {
   const program = new Command('dpuctl')
-    .description('Asks the dpu-agent of this machine. It changes nothing.')
+    .description(
+      'Asks the dpu-agent of this machine. What changes something has to be allowed by the agent.',
+    )
     .version(VERSION)
     .option(
       '--socket <path>',
@@ -80,15 +83,23 @@ function makeProgram(world: Surroundings, end: (exit: number) => void): Command 
 }
 
 function addVerbs(program: Command, world: Surroundings, end: (exit: number) => void): void {
-  const ask = (path: string): Promise<string> => {
+  const endpoint = (): AgentEndpoint => {
     const { socket, timeout } = program.opts<GlobalOptions>();
-    const endpoint: AgentEndpoint = { socket, timeoutMs: timeout * 1000 };
-    return askAgent(endpoint, path);
+    return { socket, timeoutMs: timeout * 1000 };
   };
+  const ask = (path: string): Promise<string> => askAgent(endpoint(), path);
+  const tell = (path: string): Promise<string> => askAgent(endpoint(), path, 'POST');
   const json = (): boolean => program.opts<GlobalOptions>().json === true;
   const layoutFor = ({ wide }: WideOption): Layout =>
     wide === true ? { ...world.layout, width: Infinity } : world.layout;
-  const context: VerbContext = { ask, json, layoutFor, print: (text) => world.print(text), end };
+  const context: VerbContext = {
+    ask,
+    tell,
+    json,
+    layoutFor,
+    print: (text) => world.print(text),
+    end,
+  };
 
   addVerb(program, 'status', 'is the agent ready, connected and without problems', [
     'dpuctl status',
@@ -137,6 +148,7 @@ function addVerbs(program: Command, world: Surroundings, end: (exit: number) => 
   addExplainVerbs(program, context);
   addTableVerbs(program, context);
   addTopVerb(program, context);
+  addActionVerbs(program, context);
 
   for (const verb of program.commands) {
     verb.configureHelp({ showGlobalOptions: true, styleTitle: (title) => heading(title, world) });

@@ -8,6 +8,8 @@ import type { Layout } from './terminal.ts';
 export interface VerbContext {
   /** Asks the agent; throws as `askAgent` does. */
   ask(path: string): Promise<string>;
+  /** Tells the agent to do something, by POST; throws as `askAgent` does. */
+  tell(path: string): Promise<string>;
   /** True when the answer is to be printed as it came. */
   json(): boolean;
   layoutFor(options: WideOption): Layout;

@@ -85,7 +85,7 @@ void t.test('the published example is read, with every value parsed', async (t) 
     ],
     ports: [],
     conntrack: { firstZone: 32768, lastZone: 65535, warmUpSeconds: 60 },
-    debug: { socket: '/run/dpu-agent/debug.sock' },
+    debug: { socket: '/run/dpu-agent/debug.sock', allowMutations: false },
     metrics: { listen: { host: '127.0.0.1', port: 9464 } },
     log: { level: 'info' },
     kubernetes: {},
@@ -114,7 +114,7 @@ void t.test('what is not given has its default', async (t) => {
     networks: [],
     ports: [],
     conntrack: { firstZone: 32768, lastZone: 65535, warmUpSeconds: 60 },
-    debug: { socket: '/run/dpu-agent/debug.sock' },
+    debug: { socket: '/run/dpu-agent/debug.sock', allowMutations: false },
     metrics: { listen: { host: '127.0.0.1', port: 9464 } },
     log: { level: 'info' },
   });

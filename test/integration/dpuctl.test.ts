@@ -1,4 +1,6 @@
 // The verbs of dpuctl against a real agent on a real switch: what was done to the switch by hand is what they say.
+import { readFile, stat } from 'node:fs/promises';
+import { request } from 'node:http';
 import { join } from 'node:path';
 import t from 'tap';
 import { runDpuctl } from '../../src/cli/program.ts';
@@ -155,4 +157,149 @@ void t.test('diff names what is missing, differs, is left over and is foreign', 
   t.match(out, /^foreign +60 +8 +drop/m);
   t.match(out, /^group 3 foreign: group_id=3/m);
   t.match(out, /, 0 missing, 0 that differ, 0 extra, 1 foreign$/m);
+});
+
+const MUTABLE = { debug: { allowMutations: true } };
+
+void t.test('what would change something is refused unless the agent allows it', async (t) => {
+  const made = await shop(t);
+  if (made === undefined) return;
+  const { socket } = made.agent;
+  const verbs = ['resync', 'pause', 'resume', 'log-level debug', 'bypass --vni 1000 --for 10m'];
+  for (const verb of verbs) {
+    const { exit, out, err } = await dpuctl(socket, verb);
+    t.strictSame([exit, out], [1, ''], verb);
+    t.match(err, /^dpuctl: refused: .* would change something.*debug\.allowMutations: true/, verb);
+  }
+  const method = (path: string, how: string, body = ''): Promise<number | undefined> =>
+    new Promise((resolve, reject) => {
+      const call = request({ socketPath: socket, path, method: how }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      });
+      call.once('error', reject);
+      call.end(body);
+    });
+  t.equal(await method('/resync', 'GET'), 405, 'an action takes POST');
+  t.equal(await method('/status', 'POST'), 405);
+  t.equal(await method('/nowhere', 'DELETE'), 405);
+  t.equal(await method('/nowhere', 'GET'), 404);
+  t.equal(await method('/resync', 'POST', 'x'.repeat(5000)), 413, 'a body is not read');
+});
+
+void t.test(
+  'pause holds back every repair, diff names what it holds back, resume and resync repair it',
+  async (t) => {
+    const made = await shop(t, MUTABLE);
+    if (made === undefined) return;
+    const { agent, ovs } = made;
+    const ask = (line: string): Promise<Result> => dpuctl(agent.socket, line);
+    t.match(await ask('resync'), { exit: 0, out: 'the switch was as desired\n' });
+    t.match(
+      (await ask('pause --for 1h')).out,
+      /^nothing is written to the switch until .*; dpuctl resume ends that\n$/,
+    );
+    const bridge = `unix:${ovs.rundir}/br-int.mgmt`;
+    const ofctl = (...args: string[]): Promise<string> => ovs.ofctl('-O', 'OpenFlow13', ...args);
+    await ofctl('--strict', 'del-flows', bridge, 'table=80,priority=105,reg1=0');
+    await ofctl('--strict', 'mod-flows', bridge, 'table=70,priority=0,actions=drop');
+    await ofctl('add-flow', bridge, 'table=60,priority=9,cookie=0xd9a6160000000001,actions=drop');
+    await ofctl('add-flow', bridge, 'table=60,priority=8,cookie=0x77,actions=drop');
+    const { exit, out } = await ask('diff');
+    t.equal(exit, 1);
+    t.match(out, /^missing +80 +105 {2}reg1=0x?0? +drop +base$/m);
+    t.match(out, /^(differs|foreign) +70 +0 +drop/m);
+    t.match(out, /^extra +60 +9 +drop/m);
+    t.match(out, /^foreign +60 +8 +drop/m);
+    t.match(
+      (await ask('status')).out,
+      /problems +dpuctl: pause: nothing is written to the switch until /,
+    );
+    t.match(await ask('resync'), { exit: 1, err: /no sync was complete in time: it is paused/ });
+    t.match((await ask('resume')).out, 'the agent writes again\n');
+    await until('repaired', async () => (await ask('diff')).exit === 0, 20_000);
+    t.match((await ask('diff')).out, /, 0 missing, 0 that differ, 0 extra, 1 foreign$/m);
+    t.match((await ask('events')).out, /paused by an operator.*resumed, the switch is brought/s);
+  },
+);
+
+void t.test(
+  'bypass lets a network pass its policy until its time is over, and nothing else',
+  async (t) => {
+    const made = await shop(t, MUTABLE);
+    if (made === undefined) return;
+    const { agent } = made;
+    const ask = (line: string): Promise<Result> => dpuctl(agent.socket, line);
+    const verdict = async (query: string): Promise<string> =>
+      (await agent.json<{ verdict: string }>(`/trace?${query}`)).verdict;
+    const denied = 'from=rep1a&to=10.1.0.25&tcp=81';
+    t.equal(await verdict(denied), 'denied');
+    t.match(
+      (await ask('bypass --vni 1000 --for 1h')).out,
+      /^THE POLICY OF VNI 1000 IS BYPASSED until /,
+    );
+    await until('let through', async () => (await verdict(denied)) === 'allowed', 20_000);
+    t.equal(await verdict(`${denied}&from-ip=10.9.9.9`), 'dropped', 'a forged source stays one');
+    t.match((await ask('rules')).out, /Bypassed: the policy of VNI 1000/);
+    t.match((await ask('status')).out, /bypass: THE POLICY OF VNI 1000 IS BYPASSED/);
+    t.match((await ask('bypass --vni 1000 --off')).out, 'the policy of VNI 1000 is in force\n');
+    await until('in force again', async () => (await verdict(denied)) === 'denied', 20_000);
+    await ask('bypass --vni 1000 --for 1s');
+    await until(
+      'over by itself',
+      async () => {
+        const events = (await ask('events --json')).out;
+        return (events.match(/policy of a network is in force again/g)?.length ?? 0) === 2;
+      },
+      20_000,
+    );
+    await until('in force again', async () => (await verdict(denied)) === 'denied', 20_000);
+    const wrong = await ask('bypass --vni 7 --for 1m');
+    t.match(wrong, { exit: 2, err: /vni is "7"; accepted: 1000 \(tenant-a\), 1001 \(tenant-b\)/ });
+    t.match(await ask('bypass --vni 1000 --for 25h'), { exit: 2, err: /at most 24h/ });
+    t.match(await ask('log-level debug'), { exit: 1, err: /has one level only/ });
+  },
+);
+
+void t.test('a support bundle holds what is told, and no secret', async (t) => {
+  const canary = 'canary-5f1c';
+  const apiServer = `https://admin:${canary}@192.0.2.1:6443`;
+  const made = await shop(t, { kubernetes: { apiServer } });
+  if (made === undefined) return;
+  const { agent } = made;
+  const rule = ruleFile('noted', { name: 'n', match: WIDE.match, action: 'deny' });
+  await agent.writeRule(
+    'noted.yaml',
+    rule.replace('name: noted', `name: noted\n  annotations: {note: ${canary}}`),
+  );
+  await agent.rule('noted', ({ programmed }) => programmed);
+  const file = join(agent.dir, 'bundle.json');
+  t.match(await dpuctl(agent.socket, `support-bundle --output ${file}`), {
+    exit: 0,
+    out: /bundle\.json: [\d_]+ bytes/,
+  });
+  t.equal((await stat(file)).mode & 0o777, 0o600);
+  const text = await readFile(file, 'utf8');
+  t.notMatch(text, canary);
+  const bundle = JSON.parse(text) as Record<string, unknown>;
+  t.match(bundle['/status'], { node: 'dpu-1', ready: true });
+  t.match(bundle['configuration'], {
+    kubernetes: { apiServer: 'https://[redacted]@192.0.2.1:6443' },
+  });
+  for (const part of [
+    '/rules',
+    '/flows',
+    '/networks',
+    '/ports',
+    '/peers',
+    '/groups',
+    '/drops',
+    '/events',
+  ]) {
+    t.ok((bundle[part] as unknown[]).length > 0, part);
+  }
+  t.match(await dpuctl(agent.socket, `support-bundle --output ${file}`), {
+    exit: 2,
+    err: /EEXIST.*\n +give --output/,
+  });
 });

@@ -119,9 +119,9 @@ export class TestAgent {
         { vni: 1000, name: 'tenant-a', namespaces: ['tenant-a'], subnets: ['10.1.0.0/16'] },
         { vni: 1001, name: 'tenant-b', namespaces: ['tenant-b'], subnets: ['10.1.0.0/16'] },
       ],
-      debug: { socket: join(dir, 'run', 'debug.sock') },
       metrics: { listen: 'off' },
       ...override,
+      debug: { socket: join(dir, 'run', 'debug.sock'), ...(override['debug'] ?? {}) },
     };
     const agent = new TestAgent(dir, config);
     t.after(async () => {

@@ -2,7 +2,7 @@
  * An agent with a small world, on the dummy datapath of a real ovs-vswitchd: three endpoints in two networks, one of them with
  * an address that the other network has too, and two rules.
  */
-import { ruleFile, TestAgent, until } from './agent.ts';
+import { ruleFile, TestAgent, until, type ConfigOverride } from './agent.ts';
 import { ovsSandbox, type OvsSandbox, type SandboxOwner } from './ovs-sandbox.ts';
 
 /** An entry that denies one TCP port, without its action. */
@@ -32,10 +32,11 @@ async function addEndpoint(
 /** An agent with three endpoints in two networks and two rules, on a dummy datapath. */
 export async function shop(
   t: SandboxOwner,
+  override: ConfigOverride = {},
 ): Promise<{ agent: TestAgent; ovs: OvsSandbox } | undefined> {
   const ovs = await ovsSandbox(t, { dummy: true });
   if (ovs === undefined) return undefined;
-  const agent = await TestAgent.create(t, ovs);
+  const agent = await TestAgent.create(t, ovs, override);
   await agent.start();
   await addEndpoint(ovs, 'rep1a', 11, 1000, '10.1.0.15,fd00::15');
   await addEndpoint(ovs, 'rep2a', 12, 1000, '10.1.0.16');

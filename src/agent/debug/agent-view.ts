@@ -29,6 +29,10 @@ export interface AgentView {
     readonly mirror: ActualState | undefined;
     readonly refused: ReadonlyMap<string, string>;
   };
+  readonly interventions: {
+    readonly pausedUntil: Date | undefined;
+    readonly problems: readonly SourceProblem[];
+  };
   /** Recent events, oldest first. */
   readonly events: readonly AgentEvent[];
   readonly counters: CounterReader;

@@ -1,5 +1,5 @@
 /**
- * HTTP over a Unix socket for people on this machine: read-only, for its owner only, in a directory that nobody else can
+ * HTTP over a Unix socket for people on this machine: for its owner only, in a directory that nobody else can
  * write to. It answers questions with what the views give it and knows nothing of flows itself.
  */
 import { chmod, lstat, mkdir, unlink } from 'node:fs/promises';
@@ -22,20 +22,32 @@ export type DebugRoute = (query: URLSearchParams) => Promise<DebugAnswer> | Debu
 
 const CONNECTIONS_MAX = 16;
 const REQUEST_TIMEOUT_MS = 30_000;
+const IDLE_TIMEOUT_MS = 60_000;
+/** No question has a body; some clients send a few bytes all the same. */
+const BODY_BYTES_MAX = 4096;
 
 /** The server. */
 export class DebugServer {
   readonly #server: Server;
   readonly #routes: ReadonlyMap<string, DebugRoute>;
+  readonly #actions: ReadonlyMap<string, DebugRoute>;
   readonly #logger: Logger;
 
-  constructor(routes: ReadonlyMap<string, DebugRoute>, logger: Logger) {
+  /** `routes` answer GET, `actions` answer POST. */
+  constructor(
+    routes: ReadonlyMap<string, DebugRoute>,
+    logger: Logger,
+    actions: ReadonlyMap<string, DebugRoute> = new Map(),
+  ) {
     this.#routes = routes;
+    this.#actions = actions;
     this.#logger = logger;
     this.#server = createServer((request, response) => void this.#answer(request, response));
     this.#server.maxConnections = CONNECTIONS_MAX;
     this.#server.requestTimeout = REQUEST_TIMEOUT_MS;
     this.#server.headersTimeout = REQUEST_TIMEOUT_MS;
+    // Whoever asks and does not read holds a connection, of which there are few.
+    this.#server.timeout = IDLE_TIMEOUT_MS;
   }
 
   /**
@@ -89,14 +101,18 @@ export class DebugServer {
         send(response, { status: 400, body: { error: 'the path is not a URL path' } });
         return;
       }
-      const route = this.#routes.get(url.pathname);
-      if (request.method !== 'GET') {
-        send(response, {
-          status: 405,
-          body: { error: `${request.method} is not allowed: this socket is read-only` },
-        });
+      if (!discardBody(request)) {
+        send(response, { status: 413, body: { error: 'a question has no body' } });
+        return;
+      }
+      const isAction = this.#actions.has(url.pathname);
+      const route = (isAction ? this.#actions : this.#routes).get(url.pathname);
+      const method = isAction ? 'POST' : 'GET';
+      if (request.method !== method && (route !== undefined || request.method !== 'GET')) {
+        const error = `${request.method} is not allowed: ${route === undefined ? 'this socket answers GET' : `${url.pathname} takes ${method}`}`;
+        send(response, { status: 405, body: { error } });
       } else if (route === undefined) {
-        const paths = [...this.#routes.keys()];
+        const paths = [...this.#routes.keys(), ...this.#actions.keys()];
         send(response, { status: 404, body: { error: `no ${url.pathname}`, paths } });
       } else {
         send(response, await route(url.searchParams));
@@ -110,6 +126,16 @@ export class DebugServer {
       send(response, { status: 503, body: { error: errorMessage(error) } });
     }
   }
+}
+
+/** Reads past a body of a few bytes; false when there is more. */
+function discardBody(request: IncomingMessage): boolean {
+  const length = Number(request.headers['content-length'] ?? 0);
+  if (length > BODY_BYTES_MAX || request.headers['transfer-encoding'] !== undefined) {
+    return false;
+  }
+  request.resume();
+  return true;
 }
 
 function send(response: ServerResponse, answer: DebugAnswer): void {

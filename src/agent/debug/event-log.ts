@@ -37,6 +37,15 @@ export class EventLog implements Logger {
     return this.#events;
   }
 
+  /** Sets the level of the log that is written; false when it has none. What is kept here stays the same. */
+  setLevel(level: string): boolean {
+    const inner = this.#inner;
+    if (!('level' in inner)) return false;
+    inner.level = level;
+    this.warn({ level }, 'log level set by an operator');
+    return true;
+  }
+
   debug(fields: Readonly<Record<string, unknown>>, message: string): void {
     this.#inner.debug(fields, message);
   }

@@ -14,6 +14,7 @@ import { explainAnswer, ruleAnswer } from './explain.ts';
 import { networksOf, peersOf, portsOf } from './inventory.ts';
 import { checkParameters, numberParameter } from './query.ts';
 import { diffAnswer, dropsAnswer, groupsAnswer } from './switch-report.ts';
+import { bundleAnswer } from './support-bundle.ts';
 import { traceAnswer } from './trace.ts';
 
 const UNAVAILABLE = 503;
@@ -21,7 +22,7 @@ const BAD_REQUEST = 400;
 
 /** The routes of the debug socket. */
 export function debugRoutes(agent: AgentView): Map<string, DebugRoute> {
-  return new Map<string, DebugRoute>([
+  const routes = new Map<string, DebugRoute>([
     ['/healthz', () => ({ body: 'ok\n' })],
     ['/readyz', () => readyAnswer(agent)],
     ['/status', () => ({ body: statusOf(agent) })],
@@ -45,6 +46,8 @@ export function debugRoutes(agent: AgentView): Map<string, DebugRoute> {
       }),
     ],
   ]);
+  routes.set('/support-bundle', () => bundleAnswer(agent, routes));
+  return routes;
 }
 
 function readyAnswer(agent: AgentView): DebugAnswer {
@@ -95,7 +98,9 @@ function statusOf(agent: AgentView): unknown {
       local: built?.snapshot.locals.length ?? 0,
       remote: built?.snapshot.remotes.length ?? 0,
     },
+    pausedUntil: agent.interventions.pausedUntil ?? null,
     problems: [
+      ...agent.interventions.problems,
       ...source.snapshot.problems,
       ...(built?.problems ?? []),
       ...bridge.problems,
