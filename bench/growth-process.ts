@@ -53,12 +53,13 @@ async function liveAgent(path: string, flowCount: number): Promise<Life> {
 }
 
 async function liveFloor(path: string, flowCount: number): Promise<Life> {
-  const raw = await RawSwitch.connect(path);
   const rules = makeRules(flowCount);
   const before = desiredOf(snapshotOf(rules));
   const after = desiredOf(snapshotOf(changeOnePercent(rules)));
   const all = bundleOf(changesBetween(undefined, before));
   const difference = bundleOf(changesBetween(before, after));
+  // Not before: the switch gives up a connection on which nobody answers while the bytes are made.
+  const raw = await RawSwitch.connect(path);
   const install = await step(() => raw.commit(all));
   const change = await step(() => raw.commit(difference));
   const audit = await step(() => raw.readFlows());

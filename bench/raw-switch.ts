@@ -37,6 +37,8 @@ export class RawSwitch {
     this.#socket = socket;
     const framer = new Framer();
     socket.on('data', (chunk: Buffer) => framer.push(chunk, (message) => this.#onMessage(message)));
+    // `close` follows, and tells whoever waits.
+    socket.on('error', () => {});
     socket.on('close', () => this.#onClose());
   }
 

@@ -2,7 +2,7 @@
  * The decoders of src/openflow, with what a real switch and ovs-ofctl said as samples (test/fixtures/openflow).
  */
 import { Buffer } from 'node:buffer';
-import { decodeActions } from '../../src/openflow/action.ts';
+import { decodeActions, encodeActions } from '../../src/openflow/action.ts';
 import { bundleControlType, encodeBundleControl } from '../../src/openflow/bundle.ts';
 import { decodeError } from '../../src/openflow/error-msg.ts';
 import { decodeFeatures, decodeSwitchConfig } from '../../src/openflow/features.ts';
@@ -14,8 +14,8 @@ import { Framer } from '../../src/openflow/framer.ts';
 import { decodeGroupDesc } from '../../src/openflow/group-mod.ts';
 import { encodeMessage } from '../../src/openflow/header.ts';
 import { checkHello, encodeHello } from '../../src/openflow/hello.ts';
-import { decodeInstructions } from '../../src/openflow/instruction.ts';
-import { decodeMatch } from '../../src/openflow/match.ts';
+import { decodeInstructions, encodeInstructions } from '../../src/openflow/instruction.ts';
+import { decodeMatch, encodeMatch } from '../../src/openflow/match.ts';
 import { MultipartReply } from '../../src/openflow/multipart.ts';
 import { OFPBCT, OFPIT, OFPMP, OFPT } from '../../src/openflow/ofp13.ts';
 import { decodePortDescriptions, decodePortStatus } from '../../src/openflow/port.ts';
@@ -85,13 +85,16 @@ const bodies = (messages: readonly Buffer[]): Buffer[] =>
 /** All decoders of OpenFlow. */
 export const OPENFLOW_DECODERS: readonly FuzzedDecoder[] = [
   bytesDecoder('openflow framer', streams, frameAnyCut),
-  bytesDecoder('openflow match', matches, (bytes) => void formatMatch(decodeMatch(bytes))),
-  bytesDecoder('openflow actions', actions, (bytes) => void decodeActions(bytes)),
-  bytesDecoder(
-    'openflow instructions',
-    instructions,
-    (bytes) => void formatInstructions(decodeInstructions(bytes)),
-  ),
+  bytesDecoder('openflow match', matches, (bytes) => {
+    const match = decodeMatch(bytes);
+    formatMatch(match);
+    encodeMatch(match);
+  }),
+  bytesDecoder('openflow actions', actions, (bytes) => void encodeActions(decodeActions(bytes))),
+  bytesDecoder('openflow instructions', instructions, (bytes) => {
+    formatInstructions(bytes);
+    encodeInstructions(decodeInstructions(bytes));
+  }),
   bytesDecoder('openflow flow_mod', flowMods, (bytes) => {
     const { match, instructions: carried } = decodeFlowMod(bytes);
     decodeMatch(match);

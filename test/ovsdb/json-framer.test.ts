@@ -103,25 +103,6 @@ void t.test('any split of the stream yields the same values', async () => {
   );
 });
 
-void t.test('random and mutated bytes give values or a DecodeError', async (t) => {
-  const sound = Buffer.from('{"id":1,"result":["map",[["a\\n",{"b":[1,2,null]}]]],"error":null}');
-  let refused = 0;
-  const feed = (bytes: Uint8Array): void => {
-    if (codeOf(() => new JsonFramer().push(bytes)) !== 'no error') refused++;
-  };
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), feed), { numRuns: 1000 });
-  const mutation = fc.tuple(fc.nat(sound.length - 1), fc.nat(255));
-  fc.assert(
-    fc.property(fc.array(mutation, { minLength: 1, maxLength: 3 }), (mutations) => {
-      const bytes = Buffer.from(sound);
-      for (const [at, value] of mutations) bytes[at] = value;
-      feed(bytes);
-    }),
-    { numRuns: 10_000 },
-  );
-  t.ok(refused > 1000, 'most are refused');
-});
-
 void t.test('a text may come byte by byte', async (t) => {
   const text = Buffer.from(`["${'x'.repeat(300_000)}"]`);
   const framer = new JsonFramer();
