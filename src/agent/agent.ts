@@ -95,8 +95,7 @@ export class Agent implements ActingAgent {
       snapshot: () => this.#snapshot(),
       connection: () => this.session.current,
       // Half a picture would take away what is in force.
-      mayWrite: () =>
-        this.bridge.settled && this.bridge.lockHeld && this.interventions.pausedUntil === undefined,
+      mayWrite: () => this.bridge.mayWrite && this.interventions.pausedUntil === undefined,
       observer: this.metrics,
       logger,
     });

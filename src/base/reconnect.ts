@@ -59,6 +59,11 @@ export class Reconnect {
     return this.#state;
   }
 
+  /** When bytes last came from the peer, or the connection was made. */
+  get lastActivity(): number {
+    return this.#lastActivity;
+  }
+
   /** Failures in a row since the last connection that was up. */
   get failures(): number {
     return this.#failures;

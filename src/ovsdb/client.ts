@@ -108,6 +108,11 @@ export class OvsdbClient extends EventEmitter<OvsdbClientEvents> {
     return this.#synced;
   }
 
+  /** For how long nothing has come from the server. Milliseconds. */
+  get silentMs(): number {
+    return this.#session.silentMs;
+  }
+
   /** Why the last connection or attempt ended; undefined while synced. */
   get lastError(): Error | undefined {
     return this.#lastError;
@@ -159,6 +164,14 @@ export class OvsdbClient extends EventEmitter<OvsdbClientEvents> {
     const nextConfig = parseNextConfig(results.at(-1));
     await this.#waitForConfig(nextConfig, timeoutMs);
     return results.slice(0, operations.length);
+  }
+
+  /**
+   * Asks for a sign of life. When it ends, all that the server has said before has been taken in.
+   * @throws ConnectionError.
+   */
+  async echo(): Promise<void> {
+    return this.#request('echo', [], () => undefined);
   }
 
   /**

@@ -55,6 +55,11 @@ export class Session {
     return this.#rpc;
   }
 
+  /** For how long nothing has come from the peer. Milliseconds. */
+  get silentMs(): number {
+    return this.#options.now() - this.#reconnect.lastActivity;
+  }
+
   /** Starts to connect. */
   start(): void {
     this.#tick();

@@ -1,7 +1,11 @@
 /** Endpoints that move, and a second agent on the bridge. */
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { AgentProcess, sleep } from '../../demo/agent-process.ts';
 import { run } from '../../demo/command.ts';
 import { podMac } from '../../demo/lab.ts';
+import { encodeLockName } from '../../src/ovsdb/notation.ts';
 import { until } from '../support/agent.ts';
 import { TARGET, type Fault, type FaultLab } from '../support/fault-lab.ts';
 
@@ -38,6 +42,16 @@ async function movePod(lab: FaultLab, from: 1 | 2, to: 1 | 2): Promise<void> {
     const peers = [{ vtep: lab.lab.dpus[peer - 1]?.vtepIp, endpoints: there }];
     await lab.reconfigure(number, { peers });
   }
+}
+
+/** Takes the lock of the bridge of DPU 1 away, as another client may (RFC 7047 section 4.1.9); `end` gives it back. */
+async function stealLock(lab: FaultLab): Promise<Socket> {
+  const socket = connect(join(lab.lab.dpus[0].rundir, 'db.sock'));
+  const request = { id: 1, method: 'steal', params: [encodeLockName('dpu-agent/br-int')] };
+  const answer = once(socket, 'data');
+  socket.write(JSON.stringify(request));
+  await answer;
+  return socket;
 }
 
 let second: AgentProcess | undefined;
@@ -106,6 +120,24 @@ export const placeFaults: readonly Fault[] = [
       over();
     },
     undo: (lab) => lab.restore(() => movePod(lab, 1, 2)),
+  },
+  {
+    name: 'lock stolen while its holder is stopped',
+    outage: 'nobody repairs what was deleted meanwhile',
+    async run(lab, over) {
+      const pid = lab.agent(1).pid ?? 0;
+      process.kill(pid, 'SIGSTOP');
+      const thief = await stealLock(lab);
+      await lab.lab.ofctl(1, 'del-flows', 'table=40');
+      await sleep(11_000);
+      process.kill(pid, 'SIGCONT');
+      await until('it knows', async () => (await lab.agent(1).log()).includes('lost the lock'));
+      await sleep(1000);
+      const flows = await lab.lab.ofctl(1, 'dump-flows', 'table=40');
+      thief.end();
+      if (flows.includes('actions=')) throw new Error('it wrote without the lock');
+      over();
+    },
   },
   {
     name: 'two agents: the first is killed',

@@ -376,6 +376,27 @@ void t.test('too many requests in flight are refused', async (t) => {
   );
 });
 
+void t.test('an echo ends after everything that the server said before it', async (t) => {
+  let clockMs = 0;
+  const fake = await fakeOvsdb(t, {
+    monitor_cond_since: since,
+    lock: () => ({ locked: true }),
+    echo: (params, connection) => {
+      connection.notify('stolen', ['agent']);
+      return params;
+    },
+  });
+  const reconnect = { ...FAST, probeIntervalMs: 0 };
+  const client = makeClient(t, fake, { now: () => clockMs, reconnect });
+  await Promise.all([client.lock('agent'), synced(client)]);
+  clockMs = 20_000;
+  t.equal(client.silentMs, 20_000, 'as after a stop of the process');
+  t.ok(client.hasLock('agent'), 'it has not been read yet');
+  await client.echo();
+  t.notOk(client.hasLock('agent'));
+  t.equal(client.silentMs, 0);
+});
+
 void t.test('who waits for ovs-vswitchd is told at once that the connection is gone', async (t) => {
   const transact: Answer = () => [{ count: 1 }, { rows: [{ next_cfg: 5 }] }];
   for (const end of ['by us', 'by the server'] as const) {

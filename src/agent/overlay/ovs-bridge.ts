@@ -43,6 +43,8 @@ export const LOCAL_RECONNECT: ReconnectOptions = { maxBackoffMs: 1000 };
 /** Addresses of this machine are looked at this often where the configuration does not name the VTEP. */
 const ADDRESS_POLL_MS = 5000;
 const RETRY_MS = 1000;
+/** An older sign of life of ovsdb-server says nothing of the lock. It is probed after 5 s of silence. Milliseconds. */
+const LOCK_FRESH_MS = 10_000;
 const FLOW_RESTORE_WAIT = 'flow-restore-wait';
 /** How long the first sync waits for the tunnel port: flows of a former run that use it are better than none. */
 const TUNNEL_GRACE_MS = 5000;
@@ -58,6 +60,7 @@ export class OvsBridge extends EventEmitter<OvsBridgeEvents> {
   #ensuring: Promise<void> | undefined;
   #again = false;
   #closed = false;
+  #verifying = false;
   #poll: NodeJS.Timeout | undefined;
   #retry: NodeJS.Timeout | undefined;
   #grace: NodeJS.Timeout | undefined;
@@ -110,6 +113,17 @@ export class OvsBridge extends EventEmitter<OvsBridgeEvents> {
   /** True while this agent may write to the bridge. */
   get lockHeld(): boolean {
     return this.#client.hasLock(this.#lock);
+  }
+
+  /**
+   * True while flows may be written: the bridge's state is known, and the lock is ours beyond doubt. A process that was
+   * stopped for a while may have lost it and not read so yet: it asks first, and `change` follows.
+   */
+  get mayWrite(): boolean {
+    if (!this.settled || !this.lockHeld) return false;
+    if (this.#client.silentMs < LOCK_FRESH_MS) return true;
+    this.#verifyLock();
+    return false;
   }
 
   /** Type of the bridge's datapath as it is; undefined while there is no bridge. */
@@ -264,6 +278,19 @@ export class OvsBridge extends EventEmitter<OvsBridgeEvents> {
       this.#again = false;
       this.#look();
     });
+  }
+
+  #verifyLock(): void {
+    if (this.#verifying) return;
+    this.#verifying = true;
+    this.#client
+      .echo()
+      .then(
+        () => this.#look(),
+        // The connection went, and the lock with it: the next one begins with a look.
+        () => undefined,
+      )
+      .finally(() => (this.#verifying = false));
   }
 
   /** Makes bridge and tunnel port what they should be. */
