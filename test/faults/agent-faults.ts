@@ -48,7 +48,7 @@ export const agentFaults: readonly Fault[] = [
     },
   },
   {
-    name: 'agent killed around its OVSDB change, 6 times',
+    name: 'agent killed in its OVSDB change, 6 times',
     outage: 'its tunnel port is deleted each time',
     async run(lab, over) {
       await killAtRandom(lab, 6, () => lab.lab.vsctl(1, '--if-exists', 'del-port', 'vtep0'));

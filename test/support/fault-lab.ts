@@ -17,7 +17,7 @@ export type DaemonName = 'ovsdb' | 'vswitchd';
 
 /** A fault of the list. */
 export interface Fault {
-  /** What happens, in at most 46 characters. */
+  /** What happens, in at most 42 characters. */
   readonly name: string;
   /** Done in the short form too. */
   readonly quick?: boolean;
