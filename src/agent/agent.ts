@@ -23,6 +23,7 @@ import { ZoneKeeper } from './overlay/zone-keeper.ts';
 import { Reconciler, type LastSync } from './reconcile/reconciler.ts';
 import { ruleState, ruleStatus, type RuleState, type RuleStatus } from './reconcile/rule-status.ts';
 import { makeSnapshot, type BuiltSnapshot } from './snapshot.ts';
+import { ExpiryTimer } from './rules/expiry-timer.ts';
 import { makeSource, sourcePlace } from './sources/choice.ts';
 import type { RememberedSource } from './sources/remembered.ts';
 
@@ -47,12 +48,17 @@ export class Agent implements ActingAgent {
   readonly zones: ZoneKeeper;
   readonly #debug: DebugServer;
   readonly #scrape: DebugServer;
+  readonly #now: () => number;
+  readonly #expiry: ExpiryTimer;
   #config: AgentConfig;
   #sourceRead = false;
   #closed = false;
   #built: BuiltSnapshot | undefined;
 
-  constructor(config: AgentConfig, log: Logger) {
+  /** `now` is the wall clock in milliseconds since the epoch. */
+  constructor(config: AgentConfig, log: Logger, now: () => number = Date.now) {
+    this.#now = now;
+    this.#expiry = new ExpiryTimer({ now, onExpiry: () => this.reconciler.poke() });
     const logger = new EventLog(log);
     this.#config = config;
     this.#logger = logger;
@@ -194,6 +200,8 @@ export class Agent implements ActingAgent {
     this.#closed = true;
     this.interventions.close();
     await this.reconciler.close();
+    // After it: its last pass may have set the timer again.
+    this.#expiry.close();
     this.flowRestore.close();
     this.zones.close();
     await Promise.all([this.source.close(), this.bridge.close(), this.session.close()]);
@@ -290,8 +298,10 @@ export class Agent implements ActingAgent {
       ports: this.bridge.ports,
       tunnel: this.bridge.tunnel,
       tracking: this.zones.tracking(),
+      nowMs: this.#now(),
     };
     this.#built = makeSnapshot(inputs, this.#built?.ruleSet);
+    this.#expiry.set(this.#built.nextExpiryMs);
     return this.interventions.apply(this.#built.snapshot);
   }
 }

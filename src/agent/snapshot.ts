@@ -13,6 +13,7 @@ import type {
   Tunnel,
 } from './flow/model.ts';
 import { ruleInputs } from './rules/rule-inputs.ts';
+import { rulesAt } from './rules/expiry.ts';
 import { attachments, type PortFacts } from './overlay/attachments.ts';
 import type { NetworkView } from './rules/ownership.ts';
 import { buildRuleSet, type RuleSet } from './rules/rule-set.ts';
@@ -26,6 +27,8 @@ export interface SnapshotInputs {
   readonly tunnel: Tunnel | undefined;
   /** Zones of the connection tracker by VNI; used for networks with `conntrack: on`. */
   readonly tracking: ReadonlyMap<number, Tracking>;
+  /** Wall clock in milliseconds since the epoch: rules expire. */
+  readonly nowMs: number;
 }
 
 /** A snapshot with what was left out of it. */
@@ -34,6 +37,8 @@ export interface BuiltSnapshot {
   readonly problems: readonly SourceProblem[];
   /** To be handed in again: rules that did not change keep their verdicts. */
   readonly ruleSet: RuleSet;
+  /** When the next rule expires, in milliseconds since the epoch. */
+  readonly nextExpiryMs: number | undefined;
 }
 
 /** Builds the snapshot. `previous` is the rule set of the one before. */
@@ -67,6 +72,10 @@ export function makeSnapshot(inputs: SnapshotInputs, previous?: RuleSet): BuiltS
   }
   const peers = otherPeers(config, inputs.tunnel, problems);
   const remotes = remoteEndpoints(peers, knownVnis, attached.endpoints, problems);
+  const { rules, nextExpiryMs } = rulesAt(
+    ruleInputs(ruleSet.rules.values(), attached.legs, networks),
+    inputs.nowMs,
+  );
   return {
     snapshot: {
       tunnel: inputs.tunnel,
@@ -75,10 +84,11 @@ export function makeSnapshot(inputs: SnapshotInputs, previous?: RuleSet): BuiltS
       locals: attached.endpoints,
       remotes,
       legs: attached.legs,
-      rules: ruleInputs(ruleSet.rules.values(), attached.legs, networks),
+      rules,
     },
     problems,
     ruleSet,
+    nextExpiryMs,
   };
 }
 

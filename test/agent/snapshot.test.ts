@@ -171,6 +171,7 @@ networks: [{vni: 1000, name: tenant-a, namespaces: [tenant-a]}]
       tracking: new Map(),
       config,
       source,
+      nowMs: 0,
       ports: [port('rep1', GOOD)],
       tunnel,
     });

@@ -267,3 +267,29 @@ t.test('a rate limit holds within a tenth, at the source', { skip: noLab }, asyn
   t.strictSame(limited[1], [0], 'the far DPU limits nothing');
   t.ok((await agents[0].metric('dpu_agent_drops_total', 'reason="RateLimited"')) > 0);
 });
+
+t.test('a rule is in force until it expires, and says so', async (t) => {
+  const staged = await stage(t);
+  if (staged === undefined) return;
+  const { ovs, agent } = staged;
+  const until8s = new Date(Date.now() + 8000).toISOString();
+  const entry = { ...on('r', 80, 'deny'), expiresAt: until8s };
+  await agent.writeRule('expiring.yaml', ruleFile('expiring', entry));
+  await agent.writeRule(
+    'past.yaml',
+    ruleFile('past', { ...on('r', 81, 'deny'), expiresAt: '2020-01-01T00:00:00Z' }),
+  );
+  await agent.rule('expiring', ({ programmed, reason }) => programmed && reason === '');
+  t.strictSame(await outcome(ovs, probe(80)), ['drop']);
+  t.match(await agent.rule('past', ({ reason }) => reason !== ''), {
+    accepted: true,
+    programmed: true,
+    reason: 'Expired',
+    message: /since 2020-01-01/,
+    flows: 0,
+  });
+  t.strictSame(await outcome(ovs, probe(81)), ['12']);
+  await agent.rule('expiring', ({ reason, flows }) => reason === 'Expired' && flows === 0);
+  t.ok(Date.now() >= Date.parse(until8s), 'not before its time');
+  await until('its flows are gone', async () => (await outcome(ovs, probe(80))).join() === '12');
+});

@@ -307,7 +307,6 @@ function unsupportedField(object: DpuRule, entry: RuleEntry): string | undefined
   if (entry.action === 'reject') return `action: ${entry.action}`;
   if (entry.log !== undefined && entry.log.mode !== 'none') return 'log';
   if (entry.mirror !== undefined) return 'mirror';
-  if (entry.expiresAt !== undefined) return 'expiresAt';
   return undefined;
 }
 

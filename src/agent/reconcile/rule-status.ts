@@ -61,6 +61,9 @@ export function ruleStatus(entry: CompiledEntry, context: RuleStatusContext): Ru
     flows,
     cookie,
   });
+  // Nothing is asked for any more, and nothing is there.
+  if (entry.refusal?.reason === 'Expired')
+    return row(true, true, 'Expired', entry.refusal.message, 0);
   if (entry.refusal !== undefined) {
     return row(false, false, entry.refusal.reason, entry.refusal.message, 0);
   }

@@ -281,7 +281,6 @@ void t.test('what this release cannot do is refused by name and programs nothing
     [{}, { action: 'reject', match: {} }, /action: reject/],
     [{}, { action: 'deny', log: { mode: 'drop' }, match: {} }, /log/],
     [{}, { action: 'allow', mirror: { port: 'mon0' }, match: {} }, /mirror/],
-    [{}, { action: 'allow', expiresAt: '2026-12-01T00:00:00Z', match: {} }, /expiresAt/],
     [{}, { action: 'deny', match: { etherType: 0x88cc } }, /match.etherType/],
     [{ nodeSelector: { rack: 'a' } }, { action: 'deny', match: {} }, /nodeSelector/],
   ];
