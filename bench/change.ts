@@ -107,7 +107,7 @@ const compare: Compare = async (context, bench, flowCount) => {
       },
     },
   ];
-  const rows = await sampleInTurn(roundsFor(context, flowCount, 15, 7), subjects);
+  const rows = await sampleInTurn(roundsFor(context, flowCount, 9, 5), subjects);
   await checkInstalled(connection, before.desired, 'the rounds');
   const size = `1 % of ${sizeText(flowCount)}`;
   return {

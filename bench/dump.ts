@@ -55,7 +55,7 @@ const compare: Compare = async (context, bench, flowCount) => {
   ]);
   const rounds = slowRoundsFor(flowCount);
   subjects.push(...peer.subjects.map((subject) => ({ ...subject, rounds })));
-  const rows = await sampleInTurn(roundsFor(context, flowCount, 15, 7), subjects);
+  const rows = await sampleInTurn(roundsFor(context, flowCount, 9, 5), subjects);
   const size = sizeText(flowCount);
   return {
     comparison: {
