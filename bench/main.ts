@@ -15,6 +15,7 @@ import { oneChange } from './one-change.ts';
 import { ports } from './ports.ts';
 import { runFacts } from './machine.ts';
 import { formatResult, toJson, type RunFacts, type WorkloadResult } from './report.ts';
+import { stall } from './stall.ts';
 import type { BenchContext, Workload } from './workload.ts';
 
 const WORKLOADS: readonly Workload[] = [
@@ -24,6 +25,7 @@ const WORKLOADS: readonly Workload[] = [
   oneChange,
   ports,
   growth,
+  stall,
   lab,
   codec,
 ];

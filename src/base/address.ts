@@ -17,6 +17,7 @@ export interface IpPrefix {
 }
 
 const WIDTH: Record<IpFamily, number> = { 4: 32, 6: 128 };
+const QUAD = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/;
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i;
 
 /** Parses `02:00:0a:01:02:05` into 48 bits; undefined when it is no MAC address. */
@@ -37,8 +38,34 @@ export function isMulticastMac(mac: bigint): boolean {
   return (mac & 0x010000000000n) !== 0n;
 }
 
+const MASKS: Record<IpFamily, readonly bigint[]> = {
+  4: masksOf(WIDTH[4]),
+  6: masksOf(WIDTH[6]),
+};
+
+/** Masks by length, from 0 on. */
+function masksOf(width: number): bigint[] {
+  return Array.from({ length: width + 1 }, (_, length) => {
+    const ones = (1n << BigInt(length)) - 1n;
+    return ones << BigInt(width - length);
+  });
+}
+
 function fromBytes(bytes: readonly number[]): bigint {
   return bytes.reduce((value, byte) => (value << 8n) | BigInt(byte), 0n);
+}
+
+/** The 32 bits of a dotted quad, without leading zeros; undefined for any other text. */
+function parseQuad(text: string): number | undefined {
+  const parts = QUAD.exec(text);
+  if (parts === null) return undefined;
+  let value = 0;
+  for (let part = 1; part <= 4; part++) {
+    const byte = Number(parts[part]);
+    if (byte > 255) return undefined;
+    value = value * 256 + byte;
+  }
+  return value;
 }
 
 /**
@@ -46,9 +73,8 @@ function fromBytes(bytes: readonly number[]): bigint {
  * An IPv4-mapped IPv6 address stays IPv6: it must not match IPv4 packets by the back door.
  */
 export function parseIp(text: string): IpPrefix | undefined {
-  if (ipaddr.IPv4.isValidFourPartDecimal(text)) {
-    return { family: 4, value: fromBytes(ipaddr.IPv4.parse(text).octets), length: 32 };
-  }
+  const value = parseQuad(text);
+  if (value !== undefined) return { family: 4, value: BigInt(value), length: 32 };
   if (!text.includes(':') || text.includes('%') || !ipaddr.IPv6.isValid(text)) return undefined;
   return { family: 6, value: fromBytes(ipaddr.IPv6.parse(text).toByteArray()), length: 128 };
 }
@@ -71,9 +97,7 @@ export function parsePrefix(text: string): IpPrefix | undefined {
 
 /** The mask of a prefix as a number: 24 of family 4 gives 0xffffff00. */
 export function prefixMask(family: IpFamily, length: number): bigint {
-  const width = BigInt(WIDTH[family]);
-  const ones = (1n << BigInt(length)) - 1n;
-  return ones << (width - BigInt(length));
+  return MASKS[family][length] ?? 0n;
 }
 
 /** True when the prefix is one address. */

@@ -37,7 +37,8 @@ function without(prefix: IpPrefix, holes: readonly IpPrefix[]): IpPrefix[] {
 }
 
 /** The same addresses without the prefixes that others of the list contain; each once. */
-export function widestPrefixes(prefixes: readonly IpPrefix[]): IpPrefix[] {
+export function widestPrefixes(prefixes: readonly IpPrefix[]): readonly IpPrefix[] {
+  if (prefixes.length < 2) return prefixes;
   const seen = new Set<string>();
   /** Lengths of what was seen: nearly always few. */
   const lengths = new Set<number>();

@@ -61,9 +61,7 @@ export function isAllOnes(field: OxmField, mask: OxmValue): boolean {
 
 /** True when `value` has a bit that `mask` does not have. */
 export function exceedsMask(value: OxmValue, mask: OxmValue): boolean {
-  if (typeof value === 'number' && typeof mask === 'number' && value < TWO_32 && mask < TWO_32) {
-    return (value & ~mask) !== 0;
-  }
+  if (value < TWO_32 && mask < TWO_32) return (Number(value) & ~Number(mask)) !== 0;
   return (BigInt(value) & ~BigInt(mask)) !== 0n;
 }
 
@@ -110,6 +108,15 @@ export function refuse(
   });
 }
 
+/** Writes 32 bits big-endian and returns the offset behind them. */
+function writeWord(out: Buffer, at: number, value: number): number {
+  out[at] = value >>> 24;
+  out[at + 1] = value >>> 16;
+  out[at + 2] = value >>> 8;
+  out[at + 3] = value;
+  return at + 4;
+}
+
 /** Writes `value` big-endian into `size` bytes and returns the offset behind them. The value must fit. */
 export function writeValue(out: Buffer, at: number, value: OxmValue, size: number): number {
   if (typeof value === 'bigint') {
@@ -121,6 +128,7 @@ export function writeValue(out: Buffer, at: number, value: OxmValue, size: numbe
     if (size === 8) return out.writeBigUInt64BE(value, at);
     return writeValue(out, at, Number(value), size);
   }
+  // Bytes by hand: these lines run ten times per flow, and the Buffer's own writes check what is checked already.
   switch (size) {
     case 1:
       out[at] = value;
@@ -130,12 +138,11 @@ export function writeValue(out: Buffer, at: number, value: OxmValue, size: numbe
       out[at + 1] = value & 0xff;
       return at + 2;
     case 4:
-      return out.writeUInt32BE(value, at);
+      return writeWord(out, at, value);
     case 6:
       return out.writeUIntBE(value, at, 6);
     case 8:
-      out.writeUInt32BE(Math.floor(value / TWO_32), at);
-      return out.writeUInt32BE(value >>> 0, at + 4);
+      return writeWord(out, writeWord(out, at, Math.floor(value / TWO_32)), value >>> 0);
     default:
       out.fill(0, at, at + size - 8);
       return writeValue(out, at + size - 8, value, 8);
@@ -159,8 +166,7 @@ export function writeOxm(
   mask: OxmValue | undefined,
 ): number {
   const size = field.sizeBytes;
-  out.writeUInt32BE(mask === undefined ? field.header : field.header + HAS_MASK + size, at);
-  at += 4;
+  at = writeWord(out, at, mask === undefined ? field.header : field.header + HAS_MASK + size);
   if (field.oxmClass === OXM_CLASS.EXPERIMENTER) at = out.writeUInt32BE(ONF_VENDOR_ID, at);
   at = writeValue(out, at, value, size);
   return mask === undefined ? at : writeValue(out, at, mask, size);

@@ -9,6 +9,9 @@ import { makeDeferred, type Deferred } from '../base/deferred.ts';
 import { ConnectionError, isBaseError, toError, type BaseError } from '../base/error.ts';
 import { Framer } from './framer.ts';
 
+/** Bytes that are read in one turn of the event loop, about: some milliseconds of a dump. Node alone would read 2 MiB. */
+const TURN_BYTES = 128 * 1024;
+
 /** Events of a vconn. */
 export interface VconnEvents {
   /** A whole message; it may share memory with others: whoever keeps it, copies it. */
@@ -30,6 +33,8 @@ export class Vconn extends EventEmitter<VconnEvents> {
   readonly #framer = new Framer();
   readonly #maxQueuedBytes: number;
   #closed: BaseError | undefined;
+  /** Bytes that were read in the present turn of the event loop. */
+  #turnBytes = 0;
   /** Settled by the next `drain`, or when the socket goes. */
   #drain: Deferred<void> | undefined;
 
@@ -120,6 +125,7 @@ export class Vconn extends EventEmitter<VconnEvents> {
 
   #receive(chunk: Buffer): void {
     if (this.#closed !== undefined) return;
+    this.#endTurnAfter(chunk.length);
     try {
       this.#framer.push(chunk, (message) => {
         // A listener may have closed the connection in the middle of the chunk.
@@ -130,6 +136,18 @@ export class Vconn extends EventEmitter<VconnEvents> {
       if (!isBaseError(error)) throw error;
       this.#finish(error);
     }
+  }
+
+  /** Reads no more in this turn of the event loop when a share is taken in: a dump must not keep others waiting. */
+  #endTurnAfter(bytes: number): void {
+    if (this.#turnBytes === 0) {
+      setImmediate(() => {
+        this.#turnBytes = 0;
+        if (this.#socket.isPaused()) this.#socket.resume();
+      });
+    }
+    this.#turnBytes += bytes;
+    if (this.#turnBytes >= TURN_BYTES) this.#socket.pause();
   }
 
   #finish(reason: BaseError): void {

@@ -36,17 +36,20 @@ export const COOKIE_CATEGORY = {
 export type CookieCategory = keyof typeof COOKIE_CATEGORY;
 
 const OBJECT_BITS = 40n;
-const OBJECT_HEX_DIGITS = 10;
+const OBJECT_BYTES = 5;
 const OBJECT_MASK = (1n << OBJECT_BITS) - 1n;
+
+/** All of a cookie but its object id, by category. */
+const COOKIE_HEADS = Object.fromEntries(
+  Object.entries(COOKIE_CATEGORY).map(([name, category]) => [
+    name,
+    COOKIE_OWNER | (COOKIE_FORMAT << 44n) | (category << OBJECT_BITS),
+  ]),
+) as Record<CookieCategory, bigint>;
 
 /** Packs a cookie. `objectId` has 40 bits. */
 export function makeCookie(category: CookieCategory, objectId: bigint): bigint {
-  return (
-    COOKIE_OWNER |
-    (COOKIE_FORMAT << 44n) |
-    (COOKIE_CATEGORY[category] << OBJECT_BITS) |
-    (objectId & OBJECT_MASK)
-  );
+  return COOKIE_HEADS[category] | (objectId & OBJECT_MASK);
 }
 
 /** True when the flow with this cookie is ours. */
@@ -59,8 +62,8 @@ export function isOwnCookie(cookie: bigint): boolean {
  * deleted and made again. `salt` gives another value where two names collide.
  */
 export function hashName(name: string, salt = 0): bigint {
-  const digest = hash('sha256', salt === 0 ? name : `${name}\0${salt}`, 'hex');
-  return BigInt(`0x${digest.slice(0, OBJECT_HEX_DIGITS)}`);
+  const digest = hash('sha256', salt === 0 ? name : `${name}\0${salt}`, 'buffer');
+  return BigInt(digest.readUIntBE(0, OBJECT_BYTES));
 }
 
 /** As {@link isOwnCookie}, by the upper 32 bits of the cookie. */

@@ -331,7 +331,7 @@ export class DesiredState {
     this.#dirtyFlows.put(flow);
     const slot = this.#flows.slotOf(flow);
     if (slot === NO_SLOT) {
-      this.#claims[this.#flows.put(flow)] = owner;
+      this.#claims[this.#flows.add(flow)] = owner;
       return;
     }
     const claims = this.#claimsAt(slot);

@@ -60,6 +60,11 @@ export class FlowIndex {
       this.#flows[known] = flow;
       return known;
     }
+    return this.add(flow);
+  }
+
+  /** Puts in a flow whose key is not there yet. @returns its slot. */
+  add(flow: EncodedFlow): number {
     // At most two thirds of the places are taken.
     if (3 * (this.size + this.#gone + 1) > 2 * this.#table.length) this.#rebuild();
     const slot = this.#free.pop() ?? this.#flows.length;

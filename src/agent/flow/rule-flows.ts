@@ -9,6 +9,7 @@ import type { Instructions } from '../../openflow/instruction.ts';
 import type { Match, MatchField } from '../../openflow/match.ts';
 import { makeCookie } from './cookie.ts';
 import { dryRunForms, type FlowForm } from './dry-run.ts';
+import { FlowIndex } from './flow-index.ts';
 import type { EntryGroups, EntryVerdict } from './model.ts';
 import { planRedirect } from './redirect.ts';
 import { conjunctionPays, makeClauses } from './conjunction.ts';
@@ -297,8 +298,11 @@ function transportsOf({ transports }: RuleDimensions, action: RuleEntry['action'
 }
 
 /** Each key once: both families of a rule end in one conjunction flow. */
-function unique(flows: readonly EncodedFlow[]): EncodedFlow[] {
-  return [...new Map(flows.map((flow) => [flow.key, flow])).values()];
+function unique(flows: EncodedFlow[]): EncodedFlow[] {
+  if (flows.length === 2 && flows[0]?.tableId !== flows[1]?.tableId) return flows;
+  const index = new FlowIndex();
+  for (const flow of flows) index.put(flow);
+  return index.size === flows.length ? flows : [...index];
 }
 
 /** The first field of a rule that this release accepts but does not act on; undefined when there is none. */

@@ -33,8 +33,8 @@ export class RuleIds {
   readonly #hash: (name: string, salt: number) => bigint;
   /** Name -> its first choice of an id. */
   readonly #choices = new Map<string, bigint>();
-  /** Low 32 bits of a first choice -> the names that would like it, sorted. Nearly always one. */
-  readonly #claims = new Map<number, string[]>();
+  /** Low 32 bits of a first choice -> the name that would like it, or several names, sorted. */
+  readonly #claims = new Map<number, string | string[]>();
 
   constructor(hash: (name: string, salt: number) => bigint = hashName) {
     this.#hash = hash;
@@ -46,13 +46,13 @@ export class RuleIds {
     const choice = this.#hash(name, 0);
     this.#choices.set(name, choice);
     const key = registerId(choice);
-    const names = this.#claims.get(key);
-    if (names === undefined) {
-      this.#claims.set(key, [name]);
+    const claims = this.#claims.get(key);
+    if (claims === undefined) {
+      this.#claims.set(key, name);
       return [];
     }
-    names.push(name);
-    names.sort();
+    const names = [claims, name].flat().sort();
+    this.#claims.set(key, names);
     return names.slice(names.indexOf(name) + 1);
   }
 
@@ -62,17 +62,23 @@ export class RuleIds {
     if (choice === undefined) return [];
     this.#choices.delete(name);
     const key = registerId(choice);
-    const names = this.#claims.get(key) ?? [];
+    const claims = this.#claims.get(key);
+    if (claims === undefined || claims === name) {
+      this.#claims.delete(key);
+      return [];
+    }
+    const names = [claims].flat();
     const index = names.indexOf(name);
     names.splice(index, 1);
-    if (names.length === 0) this.#claims.delete(key);
+    this.#claims.set(key, names);
     return names.slice(index);
   }
 
   /** The id of a name that was added: 40 bits. */
   idOf(name: string): bigint {
     const choice = this.#choices.get(name) ?? this.#hash(name, 0);
-    let salt = this.#claims.get(registerId(choice))?.indexOf(name) ?? 0;
+    const claims = this.#claims.get(registerId(choice));
+    let salt = typeof claims === 'object' ? claims.indexOf(name) : 0;
     let id = salt > 0 ? this.#hash(name, salt) : choice;
     // The first in sort order keeps its own hash; the others look for a place that nobody claims.
     while (registerId(id) === 0 || (salt > 0 && this.#claims.has(registerId(id)))) {

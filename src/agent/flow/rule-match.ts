@@ -3,6 +3,7 @@
  * source, destination and ports. `rule-flows.ts` makes plain flows or a conjunction of them.
  */
 import {
+  isSingleAddress,
   parseMac,
   parsePrefix,
   prefixMask,
@@ -210,6 +211,7 @@ function portField(field: FieldName | undefined, port: PortMatch | undefined): M
 
 function addressField(field: FieldName, prefix: IpPrefix | undefined): MatchField[] {
   if (prefix === undefined || prefix.length === 0) return [];
+  if (isSingleAddress(prefix)) return [{ field, value: prefix.value }];
   return [{ field, value: prefix.value, mask: prefixMask(prefix.family, prefix.length) }];
 }
 

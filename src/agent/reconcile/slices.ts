@@ -6,7 +6,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Steps } from '../flow/steps.ts';
 
 /** A slice ends with the first step that passes this. Milliseconds. */
-const SLICE_MS = 5;
+const SLICE_MS = 3;
 
 /** How the work is cut. */
 export interface SliceOptions {
