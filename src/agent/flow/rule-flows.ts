@@ -66,6 +66,7 @@ const TIER_PRIORITY_TOP = 60000;
 const PRIORITY_STEP = 16;
 const CLASS_STEP = 2;
 const VERDICT_PRIORITY = 100;
+const NO_FLOWS: EncodedFlow[] = [];
 
 /** OpenFlow priority of a rule inside its tier's table. `priority` is 0..1000, lower first. */
 export function rankOf(priority: number, action: RuleEntry['action']): number {
@@ -189,7 +190,7 @@ function compileEntry(
         for (const family of isReply ? replies : families) addFamily(all, place, family);
       }
       all.flows.push(...plan.flows);
-      return { ...all, flows: unique(all.flows) };
+      return kept(all);
     }
     for (const chain of forward) {
       const place = { ...ranked, chain, conjId: ranked.verdictId };
@@ -218,7 +219,7 @@ function compileEntry(
     if (!(error instanceof OpenFlowError)) throw error;
     return { reason: 'Invalid', message: `${error.code}: ${error.message}` };
   }
-  return { ...all, flows: unique(all.flows) };
+  return kept(all);
 }
 
 /** One entry in one direction. */
@@ -299,10 +300,16 @@ function transportsOf({ transports }: RuleDimensions, action: RuleEntry['action'
 
 /** Each key once: both families of a rule end in one conjunction flow. */
 function unique(flows: EncodedFlow[]): EncodedFlow[] {
-  if (flows.length === 2 && flows[0]?.tableId !== flows[1]?.tableId) return flows;
+  if (flows.length === 2 && flows[0]?.tableId !== flows[1]?.tableId) return flows.slice();
   const index = new FlowIndex();
   for (const flow of flows) index.put(flow);
-  return index.size === flows.length ? flows : [...index];
+  return [...index];
+}
+
+/** What an entry keeps: arrays of just their length, since a list that grew has room for sixteen more. */
+function kept(all: EntryFlows): EntryFlows {
+  const clauses = all.clauses.length === 0 ? NO_FLOWS : all.clauses.slice();
+  return { ...all, flows: unique(all.flows), clauses };
 }
 
 /** The first field of a rule that this release accepts but does not act on; undefined when there is none. */
