@@ -10,7 +10,7 @@ import { silentLogger } from '../src/base/logger.ts';
 import { BenchSwitch } from './bench-switch.ts';
 import { changeOnePercent, makeRules, snapshotOf } from './rule-load.ts';
 import { collectGarbage } from './sample.ts';
-import { sizeText } from './sized-workload.ts';
+import { sizesOf, sizeText } from './sized-workload.ts';
 import type { BenchContext, Comparison, Measured, Row, Target, Workload } from './workload.ts';
 
 /** The longest time that the event loop may be held. Milliseconds. */
@@ -107,7 +107,7 @@ export const stall: Workload = {
     const bench = await BenchSwitch.start(context);
     const comparisons: Comparison[] = [];
     const targets: Target[] = [];
-    for (const flowCount of context.flowCounts) {
+    for (const flowCount of sizesOf(context)) {
       const size = sizeText(flowCount);
       context.say(size);
       const rows = await longestTurns(context, bench, flowCount);
