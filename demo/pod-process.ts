@@ -22,6 +22,62 @@ function tcpListen(port: number): Promise<string> {
   });
 }
 
+/** Size of a numbered record of a stream. */
+const RECORD_SIZE = 64;
+
+function record(number: number): Buffer {
+  const data = Buffer.alloc(RECORD_SIZE);
+  data.writeUInt32BE(number);
+  return data;
+}
+
+function tcpPush(port: number, intervalMs: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const server: Server = createServer((socket) => {
+      let sent = 0;
+      const timer = setInterval(() => socket.write(record(sent++)), intervalMs);
+      socket.on('error', () => socket.destroy());
+      socket.on('close', () => clearInterval(timer));
+    });
+    server.on('error', reject);
+    server.listen({ port, host: '0.0.0.0' }, () => resolve('listening'));
+  });
+}
+
+/** One TCP connection that lives as long as the prober: what it sends is echoed, or what comes by itself is noted. */
+function startStream(request: ProberRequest): Promise<string> {
+  const socket = connect({ host: request.ip, port: request.port, noDelay: true });
+  const probes: Probe[] = [];
+  let rest: Buffer = Buffer.alloc(0);
+  socket.on('data', (data) => {
+    rest = Buffer.concat([rest, data]);
+    for (; rest.length >= RECORD_SIZE; rest = rest.subarray(RECORD_SIZE)) {
+      const number = rest.readUInt32BE(0);
+      if (request.kind === 'receive') probes[number] = { sentAt: now(), rttMs: 0 };
+      const probe = probes[number];
+      if (probe !== undefined) probe.rttMs ??= now() - probe.sentAt;
+    }
+  });
+  return new Promise((resolve, reject) => {
+    socket.on('error', reject);
+    socket.on('connect', () => {
+      const send = (): void => {
+        if (request.kind === 'receive') return;
+        socket.write(record(probes.length));
+        probes.push({ sentAt: now(), rttMs: null });
+      };
+      const stop = everyInterval(request.intervalMs, send);
+      probers.set(request.name, async () => {
+        stop();
+        await new Promise((done) => setTimeout(done, request.timeoutMs));
+        socket.resetAndDestroy();
+        return probes;
+      });
+      resolve('probing');
+    });
+  });
+}
+
 function udpEcho(port: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = createSocket('udp4');
@@ -142,11 +198,14 @@ function answer(request: PodRequest): unknown {
   switch (request.verb) {
     case 'tcp-listen':
       return tcpListen(request.port);
+    case 'tcp-push':
+      return tcpPush(request.port, request.intervalMs);
     case 'udp-echo':
       return udpEcho(request.port);
     case 'tcp-connect':
       return tcpConnect(request.ip, request.port, request.timeoutMs);
     case 'prober-start':
+      if (request.kind === 'stream' || request.kind === 'receive') return startStream(request);
       return request.kind === 'udp' ? startUdpProber(request) : startTcpProber(request);
     case 'prober-stop':
       return stopProber(request.name);

@@ -33,9 +33,12 @@ export interface TcpProbe {
   readonly ms: number;
 }
 
-/** What a prober sends: datagrams to an echo server, or connects. */
+/**
+ * What a prober does: datagrams to an echo server, connects, or one TCP connection that lives on: numbered records that the
+ * server echoes (`stream`), or that it sends by itself (`receive`, from a port of `pushTcp`).
+ */
 export interface ProberSpec {
-  readonly kind: 'udp' | 'tcp';
+  readonly kind: 'udp' | 'tcp' | 'stream' | 'receive';
   readonly ip: string;
   readonly port: number;
   readonly intervalMs: number;
@@ -55,6 +58,7 @@ export type PodRequest =
       readonly port: number;
       readonly timeoutMs: number;
     }
+  | { readonly verb: 'tcp-push'; readonly port: number; readonly intervalMs: number }
   | ProberRequest
   | { readonly verb: 'prober-stop'; readonly name: string }
   | { readonly verb: 'echo-requests' };
@@ -120,6 +124,11 @@ export class Pod {
   /** Answers UDP datagrams on a port with the same bytes, for as long as the lab is up. */
   async echoUdp(port: number): Promise<void> {
     await this.#ask({ verb: 'udp-echo', port });
+  }
+
+  /** Sends numbered records at a steady pace into each TCP connection to a port, for as long as the lab is up. */
+  async pushTcp(port: number, intervalMs: number): Promise<void> {
+    await this.#ask({ verb: 'tcp-push', port, intervalMs });
   }
 
   /** Tries one TCP connection. */
