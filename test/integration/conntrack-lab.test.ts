@@ -23,7 +23,7 @@ const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 /** Answers that came between two moments. */
 const answers = (probes: readonly Probe[], from: number, to: number): number =>
   probes.filter((probe) => {
-    if (probe?.rttMs == null) return false;
+    if (probe.rttMs === null) return false;
     const at = probe.sentAt + probe.rttMs;
     return at >= from && at < to;
   }).length;
@@ -250,7 +250,7 @@ void t.test('tracking switched on under live connections', { skip }, async (t) =
     const probes = await prober.stop();
     t.ok(answers(probes, stateful, end) > 10, `the ${who} speaks first: goes on`);
     const arrivals = probes
-      .filter((probe) => probe?.rttMs != null)
+      .filter((probe) => probe.rttMs !== null)
       .map(({ sentAt, rttMs }) => sentAt + (rttMs ?? 0))
       .filter((at) => at < end);
     const gap = Math.max(...arrivals.slice(1).map((at, index) => at - (arrivals[index] ?? at)));
