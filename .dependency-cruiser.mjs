@@ -85,13 +85,13 @@ export default {
     forbid(
       'translation-is-pure',
       'a NetworkPolicy means the same on the hub and on a spoke',
-      { path: '^src/hub/(translate/|spoke/resolve)' },
-      { path: '^src/hub/', pathNot: '^src/hub/(translate/|spoke/resolve)' },
+      { path: '^src/hub/(translate/|spoke/(resolve|pod-view))' },
+      { path: '^src/hub/', pathNot: '^src/hub/(translate/|spoke/(resolve|pod-view))' },
     ),
     forbid(
       'translation-does-no-io',
       'a NetworkPolicy means the same on the hub and on a spoke',
-      { path: '^src/hub/(translate/|spoke/resolve)' },
+      { path: '^src/hub/(translate/|spoke/(resolve|pod-view))' },
       { dependencyTypes: ['core'], pathNot: '^(node:)?crypto$' },
     ),
     forbid(

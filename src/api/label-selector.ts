@@ -40,11 +40,14 @@ const requirementSchema = z
   });
 
 /** Schema of a selector. An empty one selects everything. */
-export const labelSelectorSchema = z.strictObject({
-  matchLabels: labelMap.optional().describe('Labels that must be there with these values.'),
-  matchExpressions: z
-    .array(requirementSchema)
-    .max(REQUIREMENTS_MAX)
-    .optional()
-    .describe('Requirements that must hold, all of them.'),
-});
+export const labelSelectorSchema = z
+  .strictObject({
+    matchLabels: labelMap.optional().describe('Labels that must be there with these values.'),
+    matchExpressions: z
+      .array(requirementSchema)
+      .max(REQUIREMENTS_MAX)
+      .optional()
+      .describe('Requirements that must hold, all of them.'),
+  })
+  // As Kubernetes' own selectors: replaced as a whole. Merged field by field, a selector that becomes empty becomes null.
+  .meta({ 'x-kubernetes-map-type': 'atomic' });

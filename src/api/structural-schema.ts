@@ -33,6 +33,7 @@ const KEYWORDS: ReadonlySet<string> = new Set([
   'x-kubernetes-int-or-string',
   'x-kubernetes-list-type',
   'x-kubernetes-list-map-keys',
+  'x-kubernetes-map-type',
   'x-kubernetes-validations',
 ]);
 const KNOWN_TYPES: ReadonlySet<unknown> = new Set([

@@ -115,6 +115,19 @@ t.test('a set is applied, kept, changed and pruned on a real API server', async 
         spec.rules.map(({ match }) => match),
         [{ dstGroup: 'np-web', protocol: 'TCP', dstPorts: [80] }],
       );
+      const every = policy('web', { podSelector: {}, ingress: [{ ports: [{ port: 80 }] }] });
+      const [widened] = await applySet(it, made(every), APPLY);
+      t.match(widened, { kind: 'DPUGroup', name: 'np-web', message: '' });
+      t.same(
+        [widened?.outcome, widened?.fields],
+        [
+          'changed',
+          ['metadata.annotations["dpu.network/applied"]', 'spec.podSelector.matchLabels'],
+        ],
+      );
+      const group = await kube.call('GET', rulePath('np-web').replace('dpurules', 'dpugroups'));
+      t.match(group.body, { spec: { podSelector: {} } });
+      t.notMatch(JSON.stringify(group.body['spec']), /app/, 'what is no longer wanted is gone');
     },
   );
 
