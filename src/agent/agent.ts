@@ -18,6 +18,7 @@ import { Interventions } from './interventions.ts';
 import type { LogLevel } from './log.ts';
 import { AgentMetrics } from './metrics.ts';
 import { FlowRestoreWait } from './overlay/flow-restore-wait.ts';
+import { EndpointMoves } from './overlay/endpoint-moves.ts';
 import { LOCAL_RECONNECT, OvsBridge } from './overlay/ovs-bridge.ts';
 import { ZoneKeeper } from './overlay/zone-keeper.ts';
 import { Reconciler, type LastSync } from './reconcile/reconciler.ts';
@@ -50,6 +51,7 @@ export class Agent implements ActingAgent {
   readonly #scrape: DebugServer;
   readonly #now: () => number;
   readonly #expiry: ExpiryTimer;
+  readonly #moves = new EndpointMoves();
   #config: AgentConfig;
   #sourceRead = false;
   #closed = false;
@@ -299,6 +301,8 @@ export class Agent implements ActingAgent {
       tunnel: this.bridge.tunnel,
       tracking: this.zones.tracking(),
       nowMs: this.#now(),
+      moves: this.#moves,
+      monotonicMs: performance.now(),
     };
     this.#built = makeSnapshot(inputs, this.#built?.ruleSet);
     this.#expiry.set(this.#built.nextExpiryMs);

@@ -14,6 +14,7 @@ import {
   vniNumber,
   wholeNumber,
 } from '../api/field.ts';
+import { SEQUENCE_MAX } from './config-shape.ts';
 import { accepts } from '../api/schema-problem.ts';
 import { parseVniRange } from '../api/vni-range.ts';
 import { parseIp, parseMac, parsePrefix } from '../base/address.ts';
@@ -65,6 +66,9 @@ const endpointSchema = z.strictObject({
   vni: vni.describe("VXLAN network identifier of the endpoint; must be the customer's."),
   mac: mac.describe('MAC address of the endpoint.'),
   ips: z.array(address).max(64).default([]).describe('Addresses of the endpoint.'),
+  sequence: wholeNumber(0, SEQUENCE_MAX)
+    .optional()
+    .describe('Of two claims to one endpoint the higher sequence wins. Default 0.'),
 });
 
 const networkSchema = z.strictObject({

@@ -8,6 +8,9 @@ import type { IpPrefix } from '../base/address.ts';
 import type { Vni } from '../base/brand.ts';
 import type { ListenAddress } from './listen-address.ts';
 
+/** Largest sequence of an endpoint: 32 bits, as in EVPN (RFC 7432 section 7.7). */
+export const SEQUENCE_MAX = 0xffff_ffff;
+
 /** An endpoint: who has which addresses in which network. */
 export interface EndpointConfig {
   readonly vni: Vni;
@@ -15,6 +18,8 @@ export interface EndpointConfig {
   readonly mac: bigint;
   /** Single addresses. */
   readonly ips: readonly IpPrefix[];
+  /** Of two claims to an endpoint the higher one wins. */
+  readonly sequence?: number | undefined;
 }
 
 /** Another DPU. */

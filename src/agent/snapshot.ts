@@ -2,19 +2,13 @@
  * One immutable snapshot out of what the sources say: configuration, objects, ports, tunnel. Pure. It also lists what it
  * had to leave out, and why; the compiler sees only what is allowed.
  */
-import { formatMac, formatPrefix, type IpPrefix } from '../base/address.ts';
+import { formatIp, formatMac, formatPrefix } from '../base/address.ts';
 import type { AgentConfig } from './config.ts';
-import type {
-  LocalEndpoint,
-  Network,
-  RemoteEndpoint,
-  Snapshot,
-  Tracking,
-  Tunnel,
-} from './flow/model.ts';
+import type { Network, RemoteEndpoint, Snapshot, Tracking, Tunnel } from './flow/model.ts';
 import { ruleInputs } from './rules/rule-inputs.ts';
 import { rulesAt } from './rules/expiry.ts';
 import { attachments, type PortFacts } from './overlay/attachments.ts';
+import { EndpointMoves } from './overlay/endpoint-moves.ts';
 import type { NetworkView } from './rules/ownership.ts';
 import { buildRuleSet, type RuleSet } from './rules/rule-set.ts';
 import type { SourceProblem, SourceSnapshot } from './sources/source.ts';
@@ -29,6 +23,10 @@ export interface SnapshotInputs {
   readonly tracking: ReadonlyMap<number, Tracking>;
   /** Wall clock in milliseconds since the epoch: rules expire. */
   readonly nowMs: number;
+  /** Remembers which endpoints moved; without it none is ever frozen. */
+  readonly moves?: EndpointMoves;
+  /** Clock for `moves` in milliseconds, one that never jumps. */
+  readonly monotonicMs?: number;
 }
 
 /** A snapshot with what was left out of it. */
@@ -71,18 +69,27 @@ export function makeSnapshot(inputs: SnapshotInputs, previous?: RuleSet): BuiltS
     problems.push({ file: `ovs:${config.ovs.bridge}`, path: port, message });
   }
   const peers = otherPeers(config, inputs.tunnel, problems);
-  const remotes = remoteEndpoints(peers, knownVnis, attached.endpoints, problems);
   const { rules, nextExpiryMs } = rulesAt(
     ruleInputs(ruleSet.rules.values(), attached.legs, networks),
     inputs.nowMs,
   );
+  const { moves = new EndpointMoves(), monotonicMs = 0 } = inputs;
+  const claimed = remoteEndpoints(peers, knownVnis, problems);
+  const settled = moves.settle(attached.endpoints, claimed, monotonicMs);
+  for (const { mac, vtep, port, message } of settled.problems) {
+    problems.push(
+      vtep === undefined
+        ? { file: `ovs:${config.ovs.bridge}`, path: port ?? '', message }
+        : peerProblem(formatIp(4, BigInt(vtep)), mac, message),
+    );
+  }
   return {
     snapshot: {
       tunnel: inputs.tunnel,
       peers: peers.map(({ vtep }) => Number(vtep.value)).sort((a, b) => a - b),
       networks,
-      locals: attached.endpoints,
-      remotes,
+      locals: settled.locals,
+      remotes: settled.remotes,
       legs: attached.legs,
       rules,
     },
@@ -111,32 +118,27 @@ function otherPeers(
   });
 }
 
-/** The endpoints of the peers, without those that are attached here: what is plugged in wins over what was written down. */
+/** The endpoints of the peers, as far as their networks are known here. */
 function remoteEndpoints(
   peers: AgentConfig['peers'],
   knownVnis: ReadonlySet<number>,
-  locals: readonly LocalEndpoint[],
   problems: SourceProblem[],
 ): RemoteEndpoint[] {
-  const attached = new Map(
-    locals.map((endpoint) => [`${endpoint.vni}/${endpoint.mac}`, endpoint.port]),
-  );
   const remotes: RemoteEndpoint[] = [];
   for (const { vtep, endpoints } of peers) {
-    for (const { vni, mac, ips } of endpoints) {
-      const port = attached.get(`${vni}/${mac}`);
-      if (!knownVnis.has(vni)) {
-        problems.push(peerProblem(vtep, mac, `VNI ${vni} is no network that is configured here`));
-      } else if (port !== undefined) {
-        problems.push(peerProblem(vtep, mac, `is attached here, to port ${port}`));
+    for (const { vni, mac, ips, sequence } of endpoints) {
+      if (knownVnis.has(vni)) {
+        const claim = sequence === undefined ? {} : { sequence };
+        remotes.push({ vni, mac, ips, vtep: Number(vtep.value), ...claim });
       } else {
-        remotes.push({ vni, mac, ips, vtep: Number(vtep.value) });
+        const message = `VNI ${vni} is no network that is configured here`;
+        problems.push(peerProblem(formatPrefix(vtep), mac, message));
       }
     }
   }
   return remotes.sort((a, b) => a.vni - b.vni || (a.mac < b.mac ? -1 : 1));
 }
 
-function peerProblem(vtep: IpPrefix, mac: bigint, message: string): SourceProblem {
-  return { file: 'configuration', path: `peers ${formatPrefix(vtep)} ${formatMac(mac)}`, message };
+function peerProblem(vtep: string, mac: bigint, message: string): SourceProblem {
+  return { file: 'configuration', path: `peers ${vtep} ${formatMac(mac)}`, message };
 }

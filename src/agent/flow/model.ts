@@ -35,6 +35,8 @@ export interface LocalEndpoint {
   readonly mac: bigint;
   /** Single addresses. */
   readonly ips: readonly IpPrefix[];
+  /** Of the claim; no flow depends on it. Default 0. */
+  readonly sequence?: number | undefined;
 }
 
 /** A port on this DPU behind which a device stands that packets are redirected to. */
@@ -52,6 +54,8 @@ export interface RemoteEndpoint {
   readonly ips: readonly IpPrefix[];
   /** IPv4 address of the VTEP, 32 bits. */
   readonly vtep: number;
+  /** Of the claim; no flow depends on it. Default 0. */
+  readonly sequence?: number | undefined;
 }
 
 /** The one tunnel port. */

@@ -12,6 +12,7 @@ import {
   type IpPrefix,
 } from '../../base/address.ts';
 import { asVni, type OfPort, type Vni } from '../../base/brand.ts';
+import { SEQUENCE_MAX } from '../config-shape.ts';
 import type { DeviceLeg, LocalEndpoint } from '../flow/model.ts';
 
 /** What is read of a port. */
@@ -29,6 +30,7 @@ export interface ConfiguredPort {
   readonly vni: Vni;
   readonly mac: bigint;
   readonly ips: readonly IpPrefix[];
+  readonly sequence?: number | undefined;
 }
 
 /** A port that should be an endpoint and is none. */
@@ -46,7 +48,12 @@ export interface Attachments {
 }
 
 /** Keys of the contract (docs/attachment.md). */
-export const EXTERNAL_IDS = { mac: 'attached-mac', vni: 'dpu-vni', ips: 'dpu-ips' } as const;
+export const EXTERNAL_IDS = {
+  mac: 'attached-mac',
+  vni: 'dpu-vni',
+  ips: 'dpu-ips',
+  sequence: 'dpu-sequence',
+} as const;
 const ADDRESSES_MAX = 64;
 const NO_OFPORT = 'has no ofport: Open vSwitch has not opened the interface';
 
@@ -83,7 +90,7 @@ export function attachments(
       });
       continue;
     }
-    for (const { vni, mac, ips } of wanted) {
+    for (const { vni, mac, ips, sequence } of wanted) {
       const owner = owners.get(`${vni}/${mac}`);
       const taken = ips.find((ip) => owners.has(`${vni}/${formatPrefix(ip)}`));
       if (!knownVnis.has(vni)) {
@@ -100,7 +107,10 @@ export function attachments(
       } else if (port.ofport !== undefined) {
         owners.set(`${vni}/${mac}`, port.name);
         for (const ip of ips) owners.set(`${vni}/${formatPrefix(ip)}`, port.name);
-        endpoints.push({ port: port.name, ofport: port.ofport, vni, mac, ips });
+        endpoints.push({
+          ...{ port: port.name, ofport: port.ofport, vni, mac, ips },
+          ...(sequence === undefined ? {} : { sequence }),
+        });
       } else {
         problems.push({ port: port.name, message: NO_OFPORT });
       }
@@ -165,7 +175,12 @@ function readExternalIds(port: PortFacts): Omit<ConfiguredPort, 'name'>[] | stri
     }
     ips.push(ip);
   }
-  return [{ vni, mac, ips }];
+  const sequenceText = port.externalIds.get(EXTERNAL_IDS.sequence);
+  if (sequenceText === undefined) return [{ vni, mac, ips }];
+  const sequence = Number(sequenceText);
+  if (!/^\d{1,10}$/.test(sequenceText) || sequence > SEQUENCE_MAX)
+    return `external_ids:${EXTERNAL_IDS.sequence} is ${show(sequenceText)}, not 0..${SEQUENCE_MAX}`;
+  return [{ vni, mac, ips, sequence }];
 }
 
 function show(text: string | undefined): string {
