@@ -12,6 +12,10 @@ import { agentConfigSchema } from '../src/agent/config-schema.ts';
 import { crdManifest, type Kind, KINDS } from '../src/api/crd.ts';
 import { GROUP, VERSION } from '../src/api/labels.ts';
 import { inputJsonSchema, toStructuralSchema } from '../src/api/structural-schema.ts';
+import { makeProgram } from '../src/cli/program.ts';
+import { openApi } from './generate/openapi.ts';
+import { VERSION as PRODUCT_VERSION } from '../src/base/version.ts';
+import { manPage } from './generate/man-page.ts';
 import { fieldTable } from './generate/reference-page.ts';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -59,6 +63,28 @@ own and has the family of \`vtep.ip\`; \`metrics.listen\` is not on the data pla
 `;
 }
 
+const EXITS = [
+  [0, 'Answered.'],
+  [
+    1,
+    'The agent is not ready, cannot say now, or does not allow it; or the answer is not the expected one.',
+  ],
+  [2, 'Wrong usage.'],
+  [3, 'No answer, or one that is not understood.'],
+] as const;
+
+/** The program without a world: its definitions only. */
+function dpuctlProgram(): ReturnType<typeof makeProgram> {
+  const nothing = (): void => undefined;
+  const world = {
+    env: {},
+    layout: { width: Infinity, colours: false },
+    print: nothing,
+    complain: nothing,
+  };
+  return makeProgram(world, nothing);
+}
+
 async function markdown(text: string): Promise<string> {
   return format(text, { ...(await resolveConfig(ROOT)), parser: 'markdown' });
 }
@@ -69,6 +95,14 @@ async function generatedFiles(): Promise<Map<string, string>> {
     files.set(`deploy/crd/${kind.singular}.yaml`, crdFile(kind));
     files.set(`docs/reference/${kind.singular}.md`, await markdown(kindPage(kind)));
   }
+  files.set(
+    'docs/reference/debug-openapi.json',
+    await format(JSON.stringify(openApi(PRODUCT_VERSION)), {
+      ...(await resolveConfig(ROOT)),
+      parser: 'json',
+    }),
+  );
+  files.set('docs/reference/dpuctl.1', manPage(dpuctlProgram(), EXITS));
   files.set('docs/reference/config.md', await markdown(configPage()));
   return files;
 }

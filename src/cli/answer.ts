@@ -8,7 +8,8 @@ import { DpuctlError } from './errors.ts';
 const count = z.number().default(0);
 const text = z.string().nullish();
 
-const statusSchema = z.object({
+/** The answer to `/status`. */
+export const statusSchema = z.object({
   version: z.string(),
   node: z.string(),
   ready: z.boolean(),
@@ -62,7 +63,8 @@ export const ruleSchema = z.object({
 /** As much of an entry as filters need; the rest stays as it came. */
 const ruleObjectSchema = z.looseObject({ namespace: z.string(), programmed: z.boolean() });
 
-const flowSchema = z.object({
+/** One row of `/flows`. */
+export const flowSchema = z.object({
   table: z.number(),
   priority: z.number(),
   cookie: z.string(),

@@ -40,12 +40,14 @@ const entrySchema = ruleSchema.extend({
   action: z.string().default(''),
   flows: z.array(flowSchema).default([]),
 });
-const explainSchema = z.object({
+/** The answer to `/explain`. */
+export const explainSchema = z.object({
   origin: z.string(),
   tier: z.string().default(''),
   entries: z.array(entrySchema).default([]),
 });
-const ruleAnswerSchema = z.object({
+/** The answer to `/rule`. */
+export const ruleAnswerSchema = z.object({
   origin: z.string(),
   object: z.looseObject({}),
   entries: z.array(ruleSchema).default([]),

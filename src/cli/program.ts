@@ -9,6 +9,7 @@ import { parseFlows, parseRuleObjects, parseRules, parseStatus } from './answer.
 import { addActionVerbs } from './action.ts';
 import { parseRule, parseTable, parseSeconds, TABLE_MAX } from './argument.ts';
 import { askAgent, type AgentEndpoint } from './client.ts';
+import { addCompletionVerb } from './completion.ts';
 import { DpuctlError, EXIT } from './errors.ts';
 import { addExplainVerbs } from './explain.ts';
 import { flowsPath, formatFlows, type FlowFilter } from './flows.ts';
@@ -56,7 +57,8 @@ export async function runDpuctl(args: readonly string[], world: Surroundings): P
   }
 }
 
-function makeProgram(world: Surroundings, end: (exit: number) => void): Command {
+/** The program with its verbs; `end` is told the exit status of the verb that ran. */
+export function makeProgram(world: Surroundings, end: (exit: number) => void): Command {
   const program = new Command('dpuctl')
     .description(
       'Asks the dpu-agent of this machine. What changes something has to be allowed by the agent.',
@@ -149,6 +151,7 @@ function addVerbs(program: Command, world: Surroundings, end: (exit: number) => 
   addTableVerbs(program, context);
   addTopVerb(program, context);
   addActionVerbs(program, context);
+  addCompletionVerb(program, context);
 
   for (const verb of program.commands) {
     verb.configureHelp({ showGlobalOptions: true, styleTitle: (title) => heading(title, world) });

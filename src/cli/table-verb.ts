@@ -73,7 +73,8 @@ function tableText<Row>(
   return `${formatTable(columns, shown, layout)}${paint(total, 'quiet', layout)}\n`;
 }
 
-const portRow = z.object({
+/** One row of `/ports`. */
+export const portRow = z.object({
   port: z.string(),
   kind: z.string(),
   ofport: z.number().nullish(),
@@ -83,13 +84,15 @@ const portRow = z.object({
   ips: list,
   problem: optional,
 });
-const peerRow = z.object({
+/** One row of `/peers`. */
+export const peerRow = z.object({
   vtep: z.string(),
   packetsFrom: z.number().nullish(),
   vnis: z.array(z.number()).default([]),
   endpoints: z.array(z.object({ vni: z.number(), mac: z.string(), ips: list })).default([]),
 });
-const networkRow = z.object({
+/** One row of `/networks`. */
+export const networkRow = z.object({
   vni: z.number(),
   name: z.string(),
   namespaces: list,
@@ -100,15 +103,18 @@ const networkRow = z.object({
   local: list,
   remote: list,
 });
-const groupRow = z.object({ group: z.number(), state: z.string(), text: z.string() });
-const dropRow = z.object({
+/** One row of `/groups`. */
+export const groupRow = z.object({ group: z.number(), state: z.string(), text: z.string() });
+/** One row of `/drops`. */
+export const dropRow = z.object({
   reason: z.string(),
   meaning: text,
   rule: text,
   packets: count,
   bytes: count,
 });
-const eventRow = z.object({
+/** One row of `/events`. */
+export const eventRow = z.object({
   id: z.number(),
   at: z.string(),
   level: z.string(),
@@ -262,7 +268,8 @@ function fieldsText({ fields }: z.infer<typeof eventRow>): string {
   );
 }
 
-const diffSchema = z.object({
+/** The answer to `/diff`. */
+export const diffSchema = z.object({
   missing: count,
   extra: count,
   differs: count,

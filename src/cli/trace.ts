@@ -24,7 +24,8 @@ const end = z.looseObject({
   ip: z.string().nullish(),
   mac: z.string(),
 });
-const traceSchema = z.object({
+/** The answer to `/trace`. */
+export const traceSchema = z.object({
   packet: z.object({
     flow: z.string(),
     vni: z.number().optional(),
@@ -65,8 +66,8 @@ const traceSchema = z.object({
 type TraceAnswer = z.infer<typeof traceSchema>;
 type TraceStep = TraceAnswer['steps'][number];
 
-/** Options of the verb that go into the question as they are. */
-const PARAMETERS: readonly (readonly [flags: string, says: string])[] = [
+/** Flags of options that go into the question as they are. */
+export const PARAMETERS: readonly (readonly [flags: string, says: string])[] = [
   ['--from <endpoint>', 'source: port, iface-id (pod), IP or MAC address of an endpoint'],
   ['--to <endpoint>', 'destination, as --from; also any IP address, or broadcast'],
   ['--vni <number>', 'network, where a name or address is in several'],

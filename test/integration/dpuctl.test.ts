@@ -1,9 +1,11 @@
 // The verbs of dpuctl against a real agent on a real switch: what was done to the switch by hand is what they say.
+import { execFile } from 'node:child_process';
 import { readFile, stat } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import t from 'tap';
 import { runDpuctl } from '../../src/cli/program.ts';
+import { DEBUG_PATHS } from '../../scripts/generate/openapi.ts';
 import { unixctl } from '../../src/ovsdb/unixctl.ts';
 import { ruleFile, until } from '../support/agent.ts';
 import { shop } from '../support/shop.ts';
@@ -302,4 +304,68 @@ void t.test('a support bundle holds what is told, and no secret', async (t) => {
     exit: 2,
     err: /EEXIST.*\n +give --output/,
   });
+});
+
+void t.test(
+  'the OpenAPI file lists every path, and a real agent answers each as it says',
+  async (t) => {
+    const made = await shop(t, MUTABLE);
+    if (made === undefined) return;
+    const { agent } = made;
+    const { paths } = await agent.json<{ paths: string[] }>('/nowhere');
+    t.strictSame(DEBUG_PATHS.map(({ path }) => path).toSorted(), paths.toSorted());
+    const file = join(import.meta.dirname, '../../docs/reference/debug-openapi.json');
+    const document = JSON.parse(await readFile(file, 'utf8')) as { paths: object };
+    t.strictSame(Object.keys(document.paths).toSorted(), paths.toSorted(), 'as generated');
+    for (const { path, method, parameters = [], schema } of DEBUG_PATHS) {
+      const query = new URLSearchParams();
+      for (const [name, , example] of parameters)
+        if (example !== undefined) query.set(name, example);
+      const { status, body } = await ask(agent.socket, method, `${path}?${query.toString()}`);
+      if (path === '/log-level') {
+        t.equal(status, 400, 'a level is needed');
+        continue;
+      }
+      t.equal(status, 200, `${path}: ${body.slice(0, 200)}`);
+      const result = schema?.safeParse(JSON.parse(body));
+      t.equal(result?.error, undefined, path);
+    }
+  },
+);
+
+function ask(
+  socketPath: string,
+  method: string,
+  path: string,
+): Promise<{ status: number | undefined; body: string }> {
+  return new Promise((resolve, reject) => {
+    const call = request({ socketPath, path, method: method.toUpperCase() }, (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (text: string) => (body += text));
+      response.on('end', () => resolve({ status: response.statusCode, body }));
+    });
+    call.once('error', reject);
+    call.end();
+  });
+}
+
+void t.test('completion in bash knows verbs, their options and choices', async (t) => {
+  const { exit, out } = await dpuctl('/nowhere', 'completion bash');
+  t.equal(exit, 0);
+  const complete = (words: string[]): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const script = `${out}\nCOMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _dpuctl; echo "\${COMPREPLY[@]}"`;
+      execFile('bash', ['-c', script], (error, text, err) =>
+        error === null ? resolve(text.trim()) : reject(new Error(err)),
+      );
+    });
+  t.equal(await complete(['dpuctl', 'ex']), 'explain');
+  t.equal(await complete(['dpuctl', 'trace', '--from-p']), '--from-peer');
+  t.equal(await complete(['dpuctl', '--json', 'log-level', 'd']), 'debug');
+  t.match(await complete(['dpuctl', 'rules', '--']), /--namespace.*--not-programmed.*--socket/);
+  t.match(
+    (await dpuctl('/nowhere', 'completion zsh')).out,
+    /^#compdef dpuctl\n.*'trace:what the switch/s,
+  );
+  t.equal((await dpuctl('/nowhere', 'completion fish')).exit, 2);
 });
