@@ -98,7 +98,7 @@ async function generatedFiles(): Promise<Map<string, string>> {
   files.set(
     'docs/reference/debug-openapi.json',
     await format(JSON.stringify(openApi(PRODUCT_VERSION)), {
-      ...(await resolveConfig(ROOT)),
+      ...(await resolveConfig(join(ROOT, 'package.json'))),
       parser: 'json',
     }),
   );
