@@ -13,6 +13,8 @@ import { DebugServer } from './debug/debug-server.ts';
 import { EventLog, type AgentEvent } from './debug/event-log.ts';
 import { debugRoutes } from './debug/views.ts';
 import { DesiredState } from './flow/desired.ts';
+import { CONTROLLER_ID } from './flow/reject.ts';
+import { RejectAnswers } from './packet/reject-answers.ts';
 import type { Snapshot } from './flow/model.ts';
 import { Interventions } from './interventions.ts';
 import type { LogLevel } from './log.ts';
@@ -28,8 +30,6 @@ import { ExpiryTimer } from './rules/expiry-timer.ts';
 import { makeSource, sourcePlace } from './sources/choice.ts';
 import type { RememberedSource } from './sources/remembered.ts';
 
-/** Controller id that the agent gives itself on its OpenFlow connections: packet-ins for it reach nobody else. */
-const CONTROLLER_ID = 0xd9a6;
 /** How long a resync may take before whoever asked for it is told so. */
 const RESYNC_MS = 8000;
 
@@ -52,6 +52,7 @@ export class Agent implements ActingAgent {
   readonly #now: () => number;
   readonly #expiry: ExpiryTimer;
   readonly #moves = new EndpointMoves();
+  readonly #answers: RejectAnswers;
   #config: AgentConfig;
   #sourceRead = false;
   #closed = false;
@@ -96,6 +97,11 @@ export class Agent implements ActingAgent {
       groupMembersLeftOut: () =>
         [...this.desired.entries()].reduce((sum, { leftOut = 0 }) => sum + leftOut, 0),
       counters: () => this.counters.read(),
+    });
+    this.#answers = new RejectAnswers({
+      desired: this.desired,
+      logger,
+      count: (result) => this.metrics.rejected(result),
     });
     this.counters = new CounterReader(() => this.session.current, this.desired);
     this.reconciler = new Reconciler({
@@ -259,6 +265,7 @@ export class Agent implements ActingAgent {
     this.bridge.on('down', () => metrics.reconnecting('ovsdb'));
     let outage = false;
     this.session.on('up', (connection) => {
+      this.#answers.follow(connection);
       outage = false;
       this.#logger.info(
         { datapath: `0x${connection.features.datapathId.toString(16)}` },
@@ -275,6 +282,7 @@ export class Agent implements ActingAgent {
     });
     let first = true;
     reconciler.on('synced', (sync) => {
+      this.#answers.forgetRules();
       this.flowRestore.flowsAreIn();
       this.zones.look(this.#trackedVnis());
       if (first) this.#logger.info({ ...sync, flows: this.flowCounts() }, 'first sync complete');

@@ -8,6 +8,7 @@ import type { Counters } from './debug/counters.ts';
 import { DROP_REASONS, type DropReason } from './flow/drop-reason.ts';
 import type { Change } from './flow/diff.ts';
 import type { ReconcileObserver, Stage } from './reconcile/reconciler.ts';
+import type { RejectResult } from './packet/reject-answers.ts';
 import type { RuleState } from './reconcile/rule-status.ts';
 
 const FAST_BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5];
@@ -31,6 +32,7 @@ export class AgentMetrics implements ReconcileObserver {
   readonly #flowMods: Counter<'op'>;
   readonly #groupMods: Counter<'op'>;
   readonly #meterMods: Counter<'op'>;
+  readonly #rejects: Counter<'result'>;
   readonly #bundles: Counter<'result'>;
   readonly #eventToCommit: Histogram;
   readonly #stages: Histogram<'stage'>;
@@ -56,6 +58,12 @@ export class AgentMetrics implements ReconcileObserver {
       name: 'dpu_agent_meter_mods_total',
       help: 'meter_mods that the switch has taken, by operation',
       labelNames: ['op'],
+      registers,
+    });
+    this.#rejects = new Counter({
+      name: 'dpu_agent_rejects_total',
+      help: 'rejected packets that came up to the agent: answered, silent (no answer may be given), or lost',
+      labelNames: ['result'],
       registers,
     });
     this.#bundles = new Counter({
@@ -168,6 +176,11 @@ export class AgentMetrics implements ReconcileObserver {
       else if (kind.startsWith('group_')) this.#groupMods.inc({ op: kind.slice('group_'.length) });
       else this.#flowMods.inc({ op: kind });
     }
+  }
+
+  /** A packet of a rule with action reject came up. */
+  rejected(result: RejectResult): void {
+    this.#rejects.inc({ result });
   }
 
   bundle(result: 'committed' | 'refused' | 'failed'): void {

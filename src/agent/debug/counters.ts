@@ -4,6 +4,7 @@
  */
 import type { RuleAction } from '../../api/dpu-rule.ts';
 import type { OpenFlowConnection } from '../../openflow/client.ts';
+import { OFPR } from '../../openflow/ofp13.ts';
 import { flowKey } from '../../openflow/flow.ts';
 import { decodeInstructions } from '../../openflow/instruction.ts';
 import type { FlowStats } from '../../openflow/flow-stats.ts';
@@ -106,8 +107,12 @@ export class CounterSum {
       } else if (VERDICT_TABLES.has(stats.tableId)) {
         addCount(this.#decided, stats);
         // Nothing, or only a mark on a live connection: it ends here.
-        if (decodeInstructions(stats.instructions).gotoTable === undefined) {
-          this.#totals.drops.add('RuleDeny', keyOf(stats), packets);
+        const { gotoTable, applyActions = [] } = decodeInstructions(stats.instructions);
+        if (gotoTable === undefined) {
+          const isReject = applyActions.some(
+            (action) => action.type === 'controller' && action.reason === OFPR.NO_MATCH,
+          );
+          this.#totals.drops.add(isReject ? 'RuleReject' : 'RuleDeny', keyOf(stats), packets);
         }
       }
     }

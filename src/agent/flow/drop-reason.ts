@@ -36,6 +36,7 @@ export const DROP_REASONS = {
   NoVerdict: 'no rule and no default action decided: a fault of the pipeline',
   NoOutput: 'reached the output without a port: a fault of the pipeline',
   RuleDeny: 'denied by a rule',
+  RuleReject: 'rejected by a rule, and answered where that may be',
   RateLimited: 'over the rateLimit of the rule that allowed it',
   DefaultDeny: "denied by the network's default action",
 } as const;

@@ -32,6 +32,7 @@ const HARMLESS_NICIRA: ReadonlySet<number> = new Set([
   NXAST.RESUBMIT_TABLE,
   NXAST.CONJUNCTION,
   NXAST.CONTROLLER,
+  NXAST.CONTROLLER2,
 ]);
 
 /** The facts of the flow or bucket that was read last. */

@@ -20,7 +20,7 @@ import { blockFlows } from './tables/commit.ts';
 import { registerId, replyName, ruleEntryName } from './rule-id.ts';
 import { entryDimensions, entryReplies } from './group-match.ts';
 import { UnsupportedMatch, type RuleDimensions } from './rule-match.ts';
-import { Verbs, type MeterIdOf, type UsedMeter } from './verbs.ts';
+import { Verbs, type MeterIdOf, type RejectTarget, type UsedMeter } from './verbs.ts';
 import { EGRESS_CHAIN, INGRESS_CHAIN, TIER_CHAINS, type TierChain } from './tables/tiers.ts';
 
 /** Why an entry is not accepted: a reason of api.md and a sentence. */
@@ -51,6 +51,8 @@ export interface CompiledEntry {
   readonly clauses: readonly EncodedFlow[];
   /** Meters that its flows use; others may use them too. */
   readonly meters: readonly UsedMeter[];
+  /** Set when the agent answers its packets. */
+  readonly reject?: RejectTarget | undefined;
 }
 
 interface EntryFlows {
@@ -58,6 +60,7 @@ interface EntryFlows {
   readonly clauses: EncodedFlow[];
   readonly pending?: Refusal | undefined;
   readonly meters: UsedMeter[];
+  reject?: RejectTarget | undefined;
 }
 
 /** Order of actions at equal priority: what is more cautious wins. */
@@ -92,7 +95,7 @@ export function compileRule(
     // Replies to a redirect stand in the other chain: there its own id is free.
     const replyId = entry.reverse ? idOf(replyName(key)) : id;
     const verdict = verdicts[index] ?? {};
-    const verbs = new Verbs(object, entry, key, meterIdOf);
+    const verbs = new Verbs(object, entry, { key, vni: verdict.vni }, meterIdOf);
     const result = isolated(compileEntry(object, entry, verdict, id, replyId, verbs), verdict);
     return 'reason' in result
       ? { ...base, refusal: result, flows: [], clauses: [], meters: [] }
@@ -204,7 +207,7 @@ function compileEntry(
     if (entry.action !== 'pass' && object.spec.enforcement === 'Enforce') {
       for (const chain of new Set([...forward, ...backward])) {
         all.flows.push(verdictFlow({ ...ranked, chain }, verbs));
-        if (entry.action === 'deny' && isStateful) {
+        if ((entry.action === 'deny' || entry.action === 'reject') && isStateful) {
           const decided: Match = [
             network,
             { field: VERDICT_REGISTER[chain.direction], value: ranked.verdictId },
@@ -213,6 +216,7 @@ function compileEntry(
         }
       }
       all.meters.push(...verbs.meters);
+      all.reject = verbs.reject;
     }
   } catch (error) {
     // The encoder refuses what the switch would widen or misread: one entry must not hold back the others.
@@ -315,7 +319,6 @@ function kept(all: EntryFlows): EntryFlows {
 /** The first field of a rule that this release accepts but does not act on; undefined when there is none. */
 function unsupportedField(object: DpuRule, entry: RuleEntry): string | undefined {
   if (Object.keys(object.spec.nodeSelector ?? {}).length > 0) return 'nodeSelector';
-  if (entry.action === 'reject') return `action: ${entry.action}`;
   if (entry.log !== undefined && entry.log.mode !== 'none') return 'log';
   if (entry.mirror !== undefined) return 'mirror';
   return undefined;
