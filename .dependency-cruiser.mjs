@@ -23,10 +23,16 @@ export default {
       { path: '^src/', pathNot: '^src/(api|base)/' },
     ),
     forbid(
+      'kube-above-base-and-api-only',
+      'agent and hub follow an API server with the same code',
+      { path: '^src/kube/' },
+      { path: '^src/', pathNot: '^src/(kube|api|base)/' },
+    ),
+    forbid(
       'protocol-looks-down',
       'a protocol knows no policy',
       { path: PROTOCOL },
-      { path: '^src/(agent|hub|api|cli|plan)/' },
+      { path: '^src/(agent|hub|kube|api|cli|plan)/' },
     ),
     forbid(
       'protocols-are-strangers',
@@ -62,7 +68,7 @@ export default {
       'flow-is-pure',
       'the compiler is a function',
       { path: '^src/(agent/flow|plan)/' },
-      { path: '^src/(openflow/(vconn|client|session|index)|ovsdb|netlink|agent/(?!flow/))' },
+      { path: '^src/(openflow/(vconn|client|session|index)|ovsdb|netlink|kube|agent/(?!flow/))' },
     ),
     forbid(
       'flow-does-no-io',
@@ -74,19 +80,19 @@ export default {
       'cli-is-a-client',
       'dpuctl talks HTTP to the debug socket',
       { path: '^src/cli/' },
-      { path: '^src/(agent|hub|ovsdb|openflow|netlink)/' },
+      { path: '^src/(agent|hub|kube|ovsdb|openflow|netlink)/' },
     ),
     forbid(
       'hub-has-no-data-plane',
       'the hub writes custom resources only',
       { path: '^src/hub/' },
-      { path: '^src/', pathNot: '^src/(hub|api|base)/' },
+      { path: '^src/', pathNot: '^src/(hub|kube|api|base)/' },
     ),
     forbid(
       'translation-is-pure',
       'a NetworkPolicy means the same on the hub and on a spoke',
       { path: '^src/hub/(translate/|spoke/(resolve|pod-view))' },
-      { path: '^src/hub/', pathNot: '^src/hub/(translate/|spoke/(resolve|pod-view))' },
+      { path: '^src/(hub|kube)/', pathNot: '^src/hub/(translate/|spoke/(resolve|pod-view))' },
     ),
     forbid(
       'translation-does-no-io',

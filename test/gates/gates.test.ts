@@ -173,6 +173,11 @@ const ILLEGAL: readonly { rule: string; from: string; to: string; adds?: Files }
   },
   { rule: 'base-is-leaf', from: 'src/base/upward.ts', to: '../api/kind.ts' },
   { rule: 'api-above-base-only', from: 'src/api/upward.ts', to: '../agent/flow/pipeline.ts' },
+  {
+    rule: 'kube-above-base-and-api-only',
+    from: 'src/kube/upward.ts',
+    to: '../hub/spoke/writer.ts',
+  },
   { rule: 'protocol-looks-down', from: 'src/ovsdb/upward.ts', to: '../api/kind.ts' },
   { rule: 'protocols-are-strangers', from: 'src/openflow/sideways.ts', to: '../ovsdb/index.ts' },
   { rule: 'protocol-no-platform', from: 'src/ovsdb/logging.ts', to: 'pino' },

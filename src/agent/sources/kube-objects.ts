@@ -8,7 +8,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { type DpuObject, objectKey, parseObject } from '../../api/object.ts';
-import type { RawObject } from './kube-watch.ts';
+import type { RawObject } from '../../kube/watch.ts';
 import type { SourceObject, SourceProblem } from './source.ts';
 
 /** How long objects that are missing from a list stay when they are too many. */

@@ -7,11 +7,11 @@ import { EventEmitter } from 'node:events';
 import { API_VERSION } from '../../api/labels.ts';
 import { type DpuObject, nameKey, objectKey } from '../../api/object.ts';
 import type { Logger } from '../../base/logger.ts';
-import { KubeApi, type KubeApiOptions } from './kube-api.ts';
-import type { KubeTarget } from './kube-config.ts';
-import type { KubeError } from './kube-error.ts';
+import { KubeApi, type KubeApiOptions } from '../../kube/api.ts';
+import type { KubeTarget } from '../../kube/config.ts';
+import type { KubeError } from '../../kube/error.ts';
 import { KubeObjects } from './kube-objects.ts';
-import { KubeReflector, type ReflectorOptions, type ReflectorSink } from './kube-reflector.ts';
+import { KubeReflector, type ReflectorOptions, type ReflectorSink } from '../../kube/reflector.ts';
 import type {
   RuleSource,
   RuleSourceEvents,

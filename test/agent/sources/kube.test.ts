@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
-import type { KubeError } from '../../../src/agent/sources/kube-error.ts';
+import type { KubeError } from '../../../src/kube/error.ts';
 import { HOLD_MS, KubeObjects } from '../../../src/agent/sources/kube-objects.ts';
 import {
   isBehind,
@@ -14,7 +14,7 @@ import {
   type RawObject,
   refusesStreamedList,
   statusError,
-} from '../../../src/agent/sources/kube-watch.ts';
+} from '../../../src/kube/watch.ts';
 import { KubeSource } from '../../../src/agent/sources/kube.ts';
 import { until } from '../../support/agent.ts';
 import { FakeKube, type Misbehaviour } from '../../support/fake-kube.ts';

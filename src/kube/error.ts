@@ -1,8 +1,8 @@
 /**
- * What can go wrong between the agent and an API server. Faults of objects are no errors: they are problems of the
- * snapshot.
+ * What can go wrong between one of our programs and an API server. Faults of objects are no errors: they belong to
+ * whoever keeps the objects.
  */
-import { BaseError } from '../../base/error.ts';
+import { BaseError } from '../base/error.ts';
 
 /** Codes of {@link KubeError}. */
 export type KubeErrorCode =

@@ -1,15 +1,15 @@
 /**
  * HTTP to an API server: requests, their bounds and their errors. Knows no kinds and repeats nothing; credentials come from
- * kube-config.ts.
+ * config.ts.
  */
 import type { IncomingMessage } from 'node:http';
 import { type Agent, request as httpRequest } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
 import type { Readable, Writable } from 'node:stream';
-import { errorMessage } from '../../base/error.ts';
-import { loadKubeConfig, type KubeTarget } from './kube-config.ts';
-import { KubeError } from './kube-error.ts';
-import { statusError } from './kube-watch.ts';
+import { errorMessage } from '../base/error.ts';
+import { loadKubeConfig, type KubeTarget } from './config.ts';
+import { KubeError } from './error.ts';
+import { statusError } from './watch.ts';
 
 /** Times in milliseconds. */
 export interface KubeApiOptions {

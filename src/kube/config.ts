@@ -7,8 +7,8 @@ import type { KubeConfig } from '@kubernetes/client-node';
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
-import { errorMessage } from '../../base/error.ts';
-import { KubeError } from './kube-error.ts';
+import { errorMessage } from '../base/error.ts';
+import { KubeError } from './error.ts';
 
 /** Which API server, and as whom. */
 export interface KubeTarget {

@@ -5,8 +5,8 @@
  * A watch answers with one JSON object a line: `{"type": "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" | "ERROR",
  * "object": {...}}`.
  */
-import { errorMessage } from '../../base/error.ts';
-import { KubeError } from './kube-error.ts';
+import { errorMessage } from '../base/error.ts';
+import { KubeError } from './error.ts';
 
 /** The part of an object's metadata that the protocol needs, and the object itself, not validated. */
 export interface RawObject {

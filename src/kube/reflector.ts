@@ -11,11 +11,11 @@
  * ```
  */
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
-import { toError } from '../../base/error.ts';
-import { silentLogger, type Logger } from '../../base/logger.ts';
-import { Reconnect } from '../../base/reconnect.ts';
-import { type KubeApi, type KubeSession, readChunks, readText } from './kube-api.ts';
-import { KubeError } from './kube-error.ts';
+import { toError } from '../base/error.ts';
+import { silentLogger, type Logger } from '../base/logger.ts';
+import { Reconnect } from '../base/reconnect.ts';
+import { type KubeApi, type KubeSession, readChunks, readText } from './api.ts';
+import { KubeError } from './error.ts';
 import {
   isBehind,
   LineSplitter,
@@ -26,7 +26,7 @@ import {
   refusesStreamedList,
   streamedListQuery,
   watchQuery,
-} from './kube-watch.ts';
+} from './watch.ts';
 
 /** Whoever keeps the objects. No method may throw. */
 export interface ReflectorSink {
