@@ -72,6 +72,18 @@ export interface RunningTotals {
   readonly dryRun: NamedTotals<RuleAction>;
 }
 
+/** How a rule's flow ends its packets; undefined where they go on, or where no verdict is carried out. */
+export function ruleDropReason(stats: FlowStats): 'RuleDeny' | 'RuleReject' | undefined {
+  if (!isRuleCookie(stats.cookie) || !VERDICT_TABLES.has(stats.tableId)) return undefined;
+  // Nothing, a mark on a live connection, or a copy for the log or the answer: it ends here.
+  const { gotoTable, applyActions = [] } = decodeInstructions(stats.instructions);
+  if (gotoTable !== undefined) return undefined;
+  const isReject = applyActions.some(
+    (action) => action.type === 'controller' && action.reason === OFPR.NO_MATCH,
+  );
+  return isReject ? 'RuleReject' : 'RuleDeny';
+}
+
 /** Adds up the counters of one dump. Pure. */
 export class CounterSum {
   readonly #inTiers = new Map<bigint, Count>();
@@ -106,14 +118,8 @@ export class CounterSum {
         if (action !== undefined) this.#totals.dryRun.add(action, keyOf(stats), packets);
       } else if (VERDICT_TABLES.has(stats.tableId)) {
         addCount(this.#decided, stats);
-        // Nothing, or only a mark on a live connection: it ends here.
-        const { gotoTable, applyActions = [] } = decodeInstructions(stats.instructions);
-        if (gotoTable === undefined) {
-          const isReject = applyActions.some(
-            (action) => action.type === 'controller' && action.reason === OFPR.NO_MATCH,
-          );
-          this.#totals.drops.add(isReject ? 'RuleReject' : 'RuleDeny', keyOf(stats), packets);
-        }
+        const refused = ruleDropReason(stats);
+        if (refused !== undefined) this.#totals.drops.add(refused, keyOf(stats), packets);
       }
     }
   }

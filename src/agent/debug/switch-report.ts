@@ -13,13 +13,12 @@ import { formatGroup, formatInstructions, formatMatch } from '../../openflow/for
 import { decodeGroupDesc, type GroupDesc } from '../../openflow/group-mod.ts';
 import type { OpenFlowConnection } from '../../openflow/client.ts';
 import { OFPMP } from '../../openflow/ofp13.ts';
-import { isOwnCookie, isRuleCookie } from '../flow/cookie.ts';
-import { DROP_REASONS, dropReasonOf } from '../flow/drop-reason.ts';
+import { isOwnCookie } from '../flow/cookie.ts';
+import { DROP_REASONS, dropReasonOf, type DropReason } from '../flow/drop-reason.ts';
 import { isOwnGroup } from '../flow/group-id.ts';
-import { EGRESS_CHAIN, INGRESS_CHAIN } from '../flow/tables/tiers.ts';
 import { visitOwnFlows } from '../reconcile/switch-dump.ts';
 import type { AgentView } from './agent-view.ts';
-import type { Count } from './counters.ts';
+import { ruleDropReason, type Count } from './counters.ts';
 import type { DebugAnswer } from './debug-server.ts';
 import { flowOwners, ownerOf } from './flow-names.ts';
 import { checkParameters, numberParameter } from './query.ts';
@@ -178,20 +177,15 @@ interface Sum {
 
 /** What dropped packets. */
 interface DropRow extends Sum {
-  readonly reason: string;
+  readonly reason: DropReason;
   readonly meaning: string;
   /** The denying rule; empty for a reason of the pipeline. */
   readonly rule: string;
 }
 
-const VERDICT_TABLES: ReadonlySet<number> = new Set<number>([
-  EGRESS_CHAIN.verdict.id,
-  INGRESS_CHAIN.verdict.id,
-]);
-
 async function dropRows(agent: AgentView, connection: OpenFlowConnection): Promise<DropRow[]> {
   const rows = new Map<bigint, DropRow>();
-  const denied = new Map<bigint, Sum>();
+  const denied = new Map<bigint, Sum & { readonly reason: DropReason }>();
   const count = (row: Sum, { packets, bytes }: Count): void => {
     row.packets += packets;
     row.bytes += bytes;
@@ -209,20 +203,18 @@ async function dropRows(agent: AgentView, connection: OpenFlowConnection): Promi
       };
       rows.set(stats.cookie, row);
       count(row, stats);
-    } else if (
-      isRuleCookie(stats.cookie) &&
-      VERDICT_TABLES.has(stats.tableId) &&
-      stats.instructions.length === 0
-    ) {
-      const row = denied.get(stats.cookie) ?? { packets: 0, bytes: 0 };
-      denied.set(stats.cookie, row);
-      count(row, stats);
+      return;
     }
+    const refused = ruleDropReason(stats);
+    if (refused === undefined) return;
+    const row = denied.get(stats.cookie) ?? { reason: refused, packets: 0, bytes: 0 };
+    denied.set(stats.cookie, row);
+    count(row, stats);
   });
   const owners = flowOwners(denied.keys(), agent.desired, agent.built?.snapshot);
   for (const [cookie, counts] of denied) {
     const rule = owners.get(cookie)?.name ?? '';
-    rows.set(cookie, { reason: 'RuleDeny', meaning: DROP_REASONS.RuleDeny, rule, ...counts });
+    rows.set(cookie, { meaning: DROP_REASONS[counts.reason], rule, ...counts });
   }
   return [...rows.values()].sort((a, b) => b.packets - a.packets || (a.reason < b.reason ? -1 : 1));
 }
