@@ -12,6 +12,8 @@ import { stringify } from 'yaml';
 import type { Dpu, DpuNumber, TwoDpuLab } from './lab.ts';
 
 const MAIN = fileURLToPath(new URL('../src/agent/main.ts', import.meta.url));
+/** As in the first line of the program. */
+const NODE_FLAGS = ['--max-semi-space-size=2'];
 const REQUEST_TIMEOUT_MS = 3000;
 
 /** A rule as `GET /rules` lists it; the fields that the demo reads. */
@@ -74,7 +76,7 @@ export class AgentProcess {
   /** Starts the agent; `waitReady` tells when it has synced. */
   start(): void {
     const log = openSync(this.logFile, 'a');
-    const command = [process.execPath, MAIN, '--config', this.configFile];
+    const command = [process.execPath, ...NODE_FLAGS, MAIN, '--config', this.configFile];
     this.#process = spawn('ip', ['netns', 'exec', this.dpu.namespace, ...command], {
       stdio: ['ignore', log, log],
       detached: true,

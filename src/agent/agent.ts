@@ -16,6 +16,7 @@ import { DesiredState } from './flow/desired.ts';
 import { CONTROLLER_ID } from './flow/reject.ts';
 import { RejectAnswers } from './packet/reject-answers.ts';
 import type { Snapshot } from './flow/model.ts';
+import type { CompiledEntry } from './flow/rule-flows.ts';
 import { Interventions } from './interventions.ts';
 import type { LogLevel } from './log.ts';
 import { AgentMetrics } from './metrics.ts';
@@ -24,7 +25,14 @@ import { EndpointMoves } from './overlay/endpoint-moves.ts';
 import { LOCAL_RECONNECT, OvsBridge } from './overlay/ovs-bridge.ts';
 import { ZoneKeeper } from './overlay/zone-keeper.ts';
 import { Reconciler, type LastSync } from './reconcile/reconciler.ts';
-import { ruleState, ruleStatus, type RuleState, type RuleStatus } from './reconcile/rule-status.ts';
+import {
+  countStatesSteps,
+  ruleStatus,
+  type RuleState,
+  type RuleStatus,
+  type RuleStatusContext,
+} from './reconcile/rule-status.ts';
+import { inSlices } from './reconcile/slices.ts';
 import { makeSnapshot, type BuiltSnapshot } from './snapshot.ts';
 import { ExpiryTimer } from './rules/expiry-timer.ts';
 import { makeSource, sourcePlace } from './sources/choice.ts';
@@ -94,8 +102,11 @@ export class Agent implements ActingAgent {
     this.metrics = new AgentMetrics({
       flows: () => this.flowCounts(),
       rules: () => this.ruleCounts(),
-      groupMembersLeftOut: () =>
-        [...this.desired.entries()].reduce((sum, { leftOut = 0 }) => sum + leftOut, 0),
+      groupMembersLeftOut: () => {
+        let sum = 0;
+        for (const { leftOut = 0 } of this.desired.entries()) sum += leftOut;
+        return sum;
+      },
       counters: () => this.counters.read(),
     });
     this.#answers = new RejectAnswers({
@@ -160,24 +171,18 @@ export class Agent implements ActingAgent {
     };
   }
 
-  /** Status of each rule entry, in the order of names. */
-  ruleStatuses(): RuleStatus[] {
-    const context = {
-      desired: this.desired,
-      actual: this.reconciler.mirror,
-      refused: this.reconciler.refused,
-      staleSince: this.source.staleSince,
-    };
+  /** Status of each rule entry, or of those that are wanted, in the order of names. */
+  ruleStatuses(isWanted: (entry: CompiledEntry) => boolean = () => true): RuleStatus[] {
+    const context = this.#statusContext();
     return [...this.desired.entries()]
-      .map((entry) => ruleStatus(entry, context))
-      .sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
+      .filter(isWanted)
+      .sort((a, b) => (a.key < b.key ? -1 : 1))
+      .map((entry) => ruleStatus(entry, context));
   }
 
-  /** Rule entries by state. */
-  ruleCounts(): Record<RuleState, number> {
-    const counts: Record<RuleState, number> = { programmed: 0, pending: 0, refused: 0 };
-    for (const status of this.ruleStatuses()) counts[ruleState(status)]++;
-    return counts;
+  /** Rule entries by state. Counted in slices: others have the thread meanwhile. */
+  async ruleCounts(): Promise<Record<RuleState, number>> {
+    return inSlices(countStatesSteps(this.#statusContext()));
   }
 
   /**
@@ -248,6 +253,15 @@ export class Agent implements ActingAgent {
     return this.#logger.setLevel(level);
   }
 
+  #statusContext(): RuleStatusContext {
+    return {
+      desired: this.desired,
+      actual: this.reconciler.mirror,
+      refused: this.reconciler.refused,
+      staleSince: this.source.staleSince,
+    };
+  }
+
   #wire(): void {
     const { metrics, reconciler } = this;
     this.interventions.on('change', () => reconciler.poke(performance.now()));
@@ -316,8 +330,4 @@ export class Agent implements ActingAgent {
     this.#expiry.set(this.#built.nextExpiryMs);
     return this.interventions.apply(this.#built.snapshot);
   }
-}
-
-function sortKey({ namespace, name, rule }: RuleStatus): string {
-  return `${namespace}/${name}/${rule}`;
 }

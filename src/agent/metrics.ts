@@ -16,7 +16,7 @@ const FAST_BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0
 /** Values that are read when a scrape comes, not kept up to date. */
 export interface ScrapeSource {
   flows(): { readonly desired: number; readonly installed: number; readonly foreign: number };
-  rules(): Readonly<Record<RuleState, number>>;
+  rules(): Promise<Readonly<Record<RuleState, number>>>;
   /** Members of groups that rules do not act on, since they stand in other VNIs. */
   groupMembersLeftOut(): number;
   /** The switch's own counters; undefined while it cannot be reached. */
@@ -115,8 +115,9 @@ export class AgentMetrics implements ReconcileObserver {
       help: 'entries of DPURules by state',
       labelNames: ['state'],
       registers,
-      collect() {
-        for (const [state, count] of Object.entries(source.rules())) this.set({ state }, count);
+      async collect() {
+        const counts = await source.rules();
+        for (const [state, count] of Object.entries(counts)) this.set({ state }, count);
       },
     });
     new Gauge({

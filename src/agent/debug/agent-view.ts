@@ -5,6 +5,7 @@ import type { OpenFlowConnection } from '../../openflow/client.ts';
 import type { AgentConfig } from '../config.ts';
 import type { DesiredState } from '../flow/desired.ts';
 import type { ActualState } from '../flow/diff.ts';
+import type { CompiledEntry } from '../flow/rule-flows.ts';
 import type { AgentMetrics } from '../metrics.ts';
 import type { OvsBridge } from '../overlay/ovs-bridge.ts';
 import type { LastSync } from '../reconcile/reconciler.ts';
@@ -41,6 +42,6 @@ export interface AgentView {
   readonly metrics: AgentMetrics;
   readonly built: BuiltSnapshot | undefined;
   flowCounts(): { readonly desired: number; readonly installed: number; readonly foreign: number };
-  ruleCounts(): Readonly<Record<RuleState, number>>;
-  ruleStatuses(): readonly RuleStatus[];
+  ruleCounts(): Promise<Readonly<Record<RuleState, number>>>;
+  ruleStatuses(isWanted?: (entry: CompiledEntry) => boolean): readonly RuleStatus[];
 }

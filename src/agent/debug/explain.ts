@@ -187,7 +187,7 @@ function isNamed(
 }
 
 function statusesOf(agent: AgentView, name: RuleName): ReturnType<AgentView['ruleStatuses']> {
-  return agent.ruleStatuses().filter((row) => isNamed(row, name));
+  return agent.ruleStatuses((entry) => isNamed(entry, name));
 }
 
 function notFound(agent: AgentView, { object }: RuleName): QueryError {

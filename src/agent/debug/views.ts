@@ -25,7 +25,7 @@ export function debugRoutes(agent: AgentView): Map<string, DebugRoute> {
   const routes = new Map<string, DebugRoute>([
     ['/healthz', () => ({ body: 'ok\n' })],
     ['/readyz', () => readyAnswer(agent)],
-    ['/status', () => ({ body: statusOf(agent) })],
+    ['/status', async () => ({ body: await statusOf(agent) })],
     ['/rules', async () => ({ body: await rulesOf(agent) })],
     ['/flows', (query) => flowsAnswer(agent, query)],
     ['/trace', (query) => traceAnswer(agent, query)],
@@ -57,11 +57,11 @@ function readyAnswer(agent: AgentView): DebugAnswer {
     : { status: UNAVAILABLE, body: { ready: false, reasons } };
 }
 
-function statusOf(agent: AgentView): unknown {
+async function statusOf(agent: AgentView): Promise<unknown> {
+  const rules = await agent.ruleCounts();
   const { config, bridge, source, built } = agent;
   const tunnel = bridge.tunnel;
   const connection = agent.session.current;
-  const rules = agent.ruleCounts();
   return {
     version: VERSION,
     node: config.node,

@@ -118,17 +118,17 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     return this.#lastSync;
   }
 
-  /** Starts the audit clock and the first pass. */
+  /** Starts the audit clock and the first pass. The clock counts from the end of the last pass that compared everything. */
   start(): void {
     if (this.#closed) return;
-    this.#auditTimer = setInterval(() => this.audit(), this.#options.auditMs);
+    this.#startAuditClock();
     this.poke();
   }
 
   /** Stops after the pass that is under way. The flows stay. */
   async close(): Promise<void> {
     this.#closed = true;
-    clearInterval(this.#auditTimer);
+    clearTimeout(this.#auditTimer);
     clearTimeout(this.#timer);
     await this.#running;
     this.#drift.close();
@@ -153,6 +153,20 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     this.poke();
   }
 
+  #startAuditClock(): void {
+    this.#stopAuditClock();
+    this.#auditTimer = setTimeout(() => {
+      this.#auditTimer = undefined;
+      this.audit();
+    }, this.#options.auditMs);
+  }
+
+  /** Until the end of the pass. */
+  #stopAuditClock(): void {
+    clearTimeout(this.#auditTimer);
+    this.#auditTimer = undefined;
+  }
+
   /** Sees to it that a pass runs within `waitMs`. */
   #schedule(waitMs: number): void {
     const dueMs = this.#options.now() + waitMs;
@@ -164,6 +178,7 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
       this.#running = this.#pass().finally(() => {
         this.#running = undefined;
         this.#lastPassMs = this.#options.now();
+        if (!this.#closed && this.#auditTimer === undefined) this.#startAuditClock();
         if (this.#closed || !this.#again) return;
         this.#again = false;
         this.#schedule(this.#options.debounceMs);
@@ -246,6 +261,8 @@ export class Reconciler extends EventEmitter<{ synced: [LastSync] }> {
     const known = this.mirror;
     const auditing = this.#auditDue || this.#drift.dumpDue;
     const isDump = known === undefined || auditing;
+    // A first sync may take longer than the period: the next change must not pay for an audit of what was just written.
+    if (known === undefined || this.#auditDue) this.#stopAuditClock();
     const target = isDump ? await this.#dump(connection) : known;
     const expected = this.#dirtyFlows;
     this.#dirtyFlows = new FlowIndex();

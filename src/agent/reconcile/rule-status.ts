@@ -5,6 +5,10 @@
 import type { DesiredState } from '../flow/desired.ts';
 import type { ActualState } from '../flow/diff.ts';
 import type { CompiledEntry } from '../flow/rule-flows.ts';
+import type { Steps } from '../flow/steps.ts';
+
+/** Entries that are counted between two pauses: some hundred microseconds. */
+const ENTRIES_PER_STEP = 128;
 
 /** One row of `/rules`, counters apart. */
 export interface RuleStatus {
@@ -25,7 +29,7 @@ export interface RuleStatus {
 export type RuleState = 'programmed' | 'pending' | 'refused';
 
 /** The state of a status for metrics: `refused` when not accepted or refused by the switch. */
-export function ruleState(status: RuleStatus): RuleState {
+function ruleState(status: RuleStatus): RuleState {
   if (status.programmed) return 'programmed';
   return !status.accepted || status.reason === 'SwitchRefused' ? 'refused' : 'pending';
 }
@@ -41,8 +45,30 @@ export interface RuleStatusContext {
   readonly staleSince: string | undefined;
 }
 
+/** How many entries are in each state, with pauses. An entry that changes meanwhile counts as it was, or as it is. */
+export function* countStatesSteps(context: RuleStatusContext): Steps<Record<RuleState, number>> {
+  const counts: Record<RuleState, number> = { programmed: 0, pending: 0, refused: 0 };
+  let counted = 0;
+  for (const entry of context.desired.entries()) {
+    counts[ruleState(statusByItself(entry, context))]++;
+    if (++counted % ENTRIES_PER_STEP === 0) yield;
+  }
+  return counts;
+}
+
 /** The status of one entry. */
 export function ruleStatus(entry: CompiledEntry, context: RuleStatusContext): RuleStatus {
+  const status = statusByItself(entry, context);
+  if (!status.programmed || status.reason !== '') return status;
+  const decider = context.desired.deciderBefore(entry);
+  if (decider === undefined) return status;
+  const most = decider.fragmentsPass ? ', later fragments apart,' : '';
+  const message = `every packet that it matches${most} is decided before it by ${decider.name}`;
+  return { ...status, reason: 'Unreachable', message };
+}
+
+/** The status but for what other rules decide before, which is much work to find out and changes no state. */
+function statusByItself(entry: CompiledEntry, context: RuleStatusContext): RuleStatus {
   const { namespace, name, rule, cookie } = entry;
   const row = (
     accepted: boolean,
@@ -121,12 +147,6 @@ export function ruleStatus(entry: CompiledEntry, context: RuleStatusContext): Ru
   }
   if (entry.dryRun !== undefined) {
     return row(true, true, 'DryRun', `would ${entry.dryRun}, decides nothing`, installed);
-  }
-  const decider = context.desired.deciderBefore(entry);
-  if (decider !== undefined) {
-    const most = decider.fragmentsPass ? ', later fragments apart,' : '';
-    const message = `every packet that it matches${most} is decided before it by ${decider.name}`;
-    return row(true, true, 'Unreachable', message, installed);
   }
   return row(true, true, '', '', installed);
 }

@@ -1,6 +1,7 @@
 // The loop at size, on a real switch: a change touches its own keys only, nothing holds the thread for long, and the audit
 // finds out when the table that was kept up to date is not what the configuration compiles to.
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { DesiredState } from '../../../src/agent/flow/desired.ts';
 import { diffSteps, fullScope, KEYS_PER_STEP } from '../../../src/agent/flow/diff.ts';
@@ -11,10 +12,12 @@ import { Mirror } from '../../../src/agent/reconcile/mirror.ts';
 import { Reconciler } from '../../../src/agent/reconcile/reconciler.ts';
 import { silentLogger, type Logger } from '../../../src/base/logger.ts';
 import { OpenFlowConnection } from '../../../src/openflow/client.ts';
+import { until } from '../../support/agent.ts';
 import { allowedIn, labSnapshot, rule } from '../../support/model.ts';
 import { ovsSandbox } from '../../support/ovs-sandbox.ts';
 
 const RULES = 10_000;
+const AUDIT_MS = 2000;
 
 function deny(index: number, port = 80): RuleInput {
   const dstIP = `10.1.${index >> 8}.${index & 0xff}`;
@@ -142,5 +145,55 @@ t.test(
     snapshot = { ...snapshot, rules: few.with(7, deny(7, 9090)) };
     await synced(() => reconciler.poke());
     t.match(await installed(), /nw_dst=10\.1\.0\.7,tp_dst=9090/, 'and changes go on from there');
+  },
+);
+
+t.test(
+  'a first sync that takes longer than the period of the audit is followed by none until a period later',
+  { timeout: 60_000 },
+  async (t) => {
+    const ovs = await ovsSandbox(t, { dummy: true });
+    if (ovs === undefined) return;
+    const bridge = ['fail_mode=secure', 'datapath_type=netdev', 'protocols=OpenFlow13'];
+    await ovs.vsctl('add-br', 'br-int', '--', 'set', 'bridge', 'br-int', ...bridge);
+    const connection = await OpenFlowConnection.connect({ path: join(ovs.rundir, 'br-int.mgmt') });
+    t.after(async () => connection.close());
+    const commit = connection.commitBundle.bind(connection);
+    connection.commitBundle = async (...args) => {
+      await sleep(AUDIT_MS + 500);
+      connection.commitBundle = commit;
+      return commit(...args);
+    };
+    const few = rules.slice(0, 10);
+    let snapshot: Snapshot = labSnapshot(few);
+    const stages: string[] = [];
+    const reconciler = new Reconciler({
+      desired: new DesiredState(),
+      snapshot: () => snapshot,
+      connection: () => connection,
+      mayWrite: () => true,
+      logger: silentLogger,
+      observer: {
+        stage: (stage) => stages.push(stage),
+        committed: () => {},
+        bundle: () => {},
+        eventToCommit: () => {},
+        driftRepaired: () => {},
+        compileDiverged: () => {},
+      },
+      auditMs: AUDIT_MS,
+    });
+    t.after(() => reconciler.close());
+    const synced = (): Promise<unknown> =>
+      new Promise((resolve) => reconciler.once('synced', resolve));
+    let next = synced();
+    reconciler.start();
+    await next;
+    next = synced();
+    snapshot = labSnapshot(few.with(7, deny(7, 8080)));
+    reconciler.poke();
+    await next;
+    t.notOk(stages.includes('audit'), 'the change pays for no audit');
+    await until('an audit', () => stages.includes('audit'), 30_000);
   },
 );
