@@ -40,10 +40,7 @@ function kindPage(kind: Kind): string {
 
 \`apiVersion: ${GROUP}/${VERSION}\`, \`kind: ${kind.kind}\`, short name \`${kind.shortNames.join(', ')}\`. ${kind.description} ${scope}
 
-## spec
-
-${fieldTable(toStructuralSchema(kind.spec))}
-${kind.status === undefined ? '' : `\n## status\n\n${fieldTable(toStructuralSchema(kind.status))}\n`}`;
+${kind.spec === undefined ? '' : `## spec\n\n${fieldTable(toStructuralSchema(kind.spec))}\n`}${kind.status === undefined ? '' : `\n## status\n\n${fieldTable(toStructuralSchema(kind.status))}\n`}`;
 }
 
 function configPage(): string {
@@ -51,8 +48,8 @@ function configPage(): string {
 
 # Configuration of dpu-agent
 
-\`dpu-agent --config agent.yaml\` reads one YAML document. Unknown keys are errors. Four environment variables override the
-file: \`KUBE_API_SERVER\`, \`VTEP_LOCAL_IP\`, \`VXLAN_DEVICE\` and \`OVS_BRIDGE\`. An error names the file, the line, the field and
+\`dpu-agent --config agent.yaml\` reads one YAML document. Unknown keys are errors. Five environment variables override the
+file: \`KUBE_API_SERVER\`, \`VTEP_LOCAL_IP\`, \`VXLAN_DEVICE\`, \`OVS_BRIDGE\` and \`NODE_NAME\`. An error names the file, the line, the field and
 what is accepted; all errors are reported at once.
 
 ${fieldTable(inputJsonSchema(agentConfigSchema))}

@@ -107,6 +107,7 @@ export class Agent implements ActingAgent {
         for (const { leftOut = 0 } of this.desired.entries()) sum += leftOut;
         return sum;
       },
+      ignoredEndpoints: () => this.#built?.ignoredEndpoints ?? { vni: 0, vtep: 0, claim: 0 },
       counters: () => this.counters.read(),
     });
     this.#answers = new RejectAnswers({

@@ -134,6 +134,18 @@ function checkListen(config: ParsedConfig, vtep: VtepConfig | undefined, finding
   );
 }
 
+function checkCluster({ rules, vteps, kubernetes }: ParsedConfig, findings: Findings): void {
+  if (vteps.source === 'kubernetes' && rules.source !== 'kubernetes') {
+    const message = 'kubernetes needs rules.source kubernetes; accepted: static';
+    findings.add('vteps.source', message);
+  }
+  const { leaseSeconds, renewSeconds } = kubernetes;
+  if (renewSeconds * 2 > leaseSeconds) {
+    const message = `${renewSeconds} is more than half of leaseSeconds, ${leaseSeconds}; accepted: 1..${Math.floor(leaseSeconds / 2)}`;
+    findings.add('kubernetes.renewSeconds', message);
+  }
+}
+
 /** Checks `config` against itself: the finished configuration, or every problem. */
 export function checkConfig(config: ParsedConfig): CheckedConfig {
   const findings = new Findings();
@@ -151,13 +163,18 @@ export function checkConfig(config: ParsedConfig): CheckedConfig {
     checkEndpoint(port, `ports[${index}]`, config, findings);
   });
   checkListen(config, vtep, findings);
+  checkCluster(config, findings);
   const { firstZone, lastZone } = config.conntrack;
   if (firstZone > lastZone) {
     const message = `${lastZone} is below firstZone, ${firstZone}; accepted: ${firstZone}..65535`;
     findings.add('conntrack.lastZone', message);
   }
   if (vtep === undefined || findings.problems.length > 0) return { problems: findings.problems };
-  const { apiServer } = config.kubernetes;
-  const kubernetes = apiServer === undefined ? {} : { apiServer };
+  const { apiServer, localAddress, ...others } = config.kubernetes;
+  const kubernetes = {
+    ...others,
+    ...(apiServer === undefined ? {} : { apiServer }),
+    ...(localAddress === undefined ? {} : { localAddress }),
+  };
   return { config: { ...config, rules, vtep, kubernetes }, problems: [] };
 }

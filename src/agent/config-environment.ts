@@ -1,5 +1,5 @@
 /**
- * The four environment variables that override the file, each checked as the field that it replaces.
+ * The environment variables that override the file, each checked as the field that it replaces.
  */
 import { parseWithSchema } from '../api/schema-problem.ts';
 import type { Problem } from '../base/error.ts';
@@ -7,6 +7,7 @@ import type { z } from 'zod';
 import {
   addressField,
   bridgeName,
+  nodeName,
   interfaceName,
   type ParsedConfig,
   serverUrl,
@@ -40,6 +41,7 @@ export function applyEnvironment(
   const ip = read('VTEP_LOCAL_IP', addressField);
   const device = read('VXLAN_DEVICE', interfaceName);
   const bridge = read('OVS_BRIDGE', bridgeName);
+  const node = read('NODE_NAME', nodeName);
   if (config === undefined || problems.length > 0) return { problems };
   const deviceVtep = device === undefined ? config.vtep : { interface: device };
   return {
@@ -47,7 +49,8 @@ export function applyEnvironment(
       ...config,
       ovs: bridge === undefined ? config.ovs : { ...config.ovs, bridge },
       vtep: ip === undefined ? deviceVtep : { ip },
-      kubernetes: apiServer === undefined ? config.kubernetes : { apiServer },
+      kubernetes: apiServer === undefined ? config.kubernetes : { ...config.kubernetes, apiServer },
+      node: node ?? config.node,
     },
     problems,
   };

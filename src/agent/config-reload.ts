@@ -13,6 +13,7 @@ const FIXED_PARTS = [
   'metrics',
   'log',
   'kubernetes',
+  'vteps',
 ] as const;
 
 /** The configuration to go on with, and the names of changed parts that wait for a restart. */
@@ -34,6 +35,7 @@ export function reloadConfig(current: AgentConfig, next: AgentConfig): ReloadedC
     metrics: current.metrics,
     log: current.log,
     kubernetes: current.kubernetes,
+    vteps: current.vteps,
   };
   return { config, needRestart };
 }

@@ -54,6 +54,8 @@ const INTERFACE = accepts(
 export const interfaceName = z.string(INTERFACE).regex(/^[^\s/\0]{1,15}$/, INTERFACE);
 /** Name of the integration bridge, which is a network interface too. */
 export const bridgeName = z.string(INTERFACE).regex(/^[^\s/\0]{1,15}$/, INTERFACE);
+/** Name of a DPU. */
+export const nodeName = dnsSubdomain;
 /** One address, parsed. */
 export const addressField = address;
 /** URL of an API server. */
@@ -89,7 +91,9 @@ const namespaces = z.array(dnsLabel).max(LIST_MAX).default([]);
 
 /** Schema of the whole file. */
 export const agentConfigSchema = z.strictObject({
-  node: dnsSubdomain.describe('Name of this DPU: logs, metrics and objects carry it.'),
+  node: nodeName.describe(
+    'Name of this DPU: logs, metrics and objects carry it. Environment: NODE_NAME.',
+  ),
   ovs: z
     .strictObject({
       database: z
@@ -193,6 +197,24 @@ export const agentConfigSchema = z.strictObject({
     .max(LIST_MAX)
     .default([])
     .describe('Other DPUs and the endpoints behind them.'),
+  vteps: z
+    .strictObject({
+      source: z
+        .enum(['static', 'kubernetes'])
+        .default('static')
+        .describe(
+          'How other DPUs are found: by peers alone, or also by the DPUEndpointSlices that the agents publish; the latter with rules from kubernetes only.',
+        ),
+      exclude: z
+        .array(prefix)
+        .max(64)
+        .default([])
+        .describe(
+          'Prefixes in which no VTEP of another DPU can be, such as the management networks: what is published with one is ignored.',
+        ),
+    })
+    .prefault({})
+    .describe('Discovery of the other DPUs.'),
   networks: z
     .array(networkSchema)
     .max(LIST_MAX)
@@ -266,6 +288,29 @@ export const agentConfigSchema = z.strictObject({
         .describe(
           "URL of the API server; replaces that of the kubeconfig or the pod's. Environment: KUBE_API_SERVER.",
         ),
+      localAddress: addressText
+        .optional()
+        .describe(
+          'Address of this machine, on the management network, from which connections to the API server leave.',
+        ),
+      publish: z
+        .boolean()
+        .default(true)
+        .describe(
+          'Whether the agent writes what it knows of itself: DPUNode, Lease, Events and, with vteps from kubernetes, DPUEndpointSlices.',
+        ),
+      namespace: dnsLabel
+        .default('dpu-system')
+        .describe('Namespace of the agent: its Lease, named after the node, stands there.'),
+      leaseSeconds: wholeNumber(3, 3600)
+        .default(40)
+        .describe('How old the Lease may be before the DPU counts as not heard of.'),
+      renewSeconds: wholeNumber(1, 1200)
+        .default(10)
+        .describe('How often the Lease is renewed; at most half of leaseSeconds.'),
+      statusSeconds: wholeNumber(1, 3600)
+        .default(5)
+        .describe('Shortest time between two writes of the DPUNode; jitter comes on top.'),
     })
     .prefault({})
     .describe("The customer's cluster."),

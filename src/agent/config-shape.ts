@@ -85,6 +85,11 @@ export interface AgentConfig {
   readonly tiers: TierConfig;
   readonly vtep: VtepConfig;
   readonly peers: readonly PeerConfig[];
+  readonly vteps: {
+    readonly source: 'static' | 'kubernetes';
+    /** Prefixes in which no VTEP of others can be. */
+    readonly exclude: readonly IpPrefix[];
+  };
   readonly networks: readonly NetworkConfig[];
   readonly ports: readonly PortConfig[];
   readonly conntrack: {
@@ -96,5 +101,14 @@ export interface AgentConfig {
   readonly debug: { readonly socket: string; readonly allowMutations: boolean };
   readonly metrics: { readonly listen: ListenAddress | 'off' };
   readonly log: { readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' };
-  readonly kubernetes: { readonly apiServer?: string };
+  readonly kubernetes: {
+    readonly apiServer?: string;
+    /** An address of this machine. */
+    readonly localAddress?: string;
+    readonly publish: boolean;
+    readonly namespace: string;
+    readonly leaseSeconds: number;
+    readonly renewSeconds: number;
+    readonly statusSeconds: number;
+  };
 }

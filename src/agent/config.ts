@@ -32,7 +32,7 @@ function readSingle(text: string, file: string): YamlDocument {
 
 /**
  * Reads the configuration in `text`. `file` is named in messages only. Of `env`, KUBE_API_SERVER, VTEP_LOCAL_IP,
- * VXLAN_DEVICE and OVS_BRIDGE override the file; an empty value counts as unset.
+ * VXLAN_DEVICE, OVS_BRIDGE and NODE_NAME override the file; an empty value counts as unset.
  * @throws ConfigError that lists every problem with its line, path and what is accepted.
  */
 export function readConfig(

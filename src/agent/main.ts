@@ -67,7 +67,7 @@ const command = new Command('dpu-agent')
   .addHelpText(
     'after',
     `
-Environment: KUBE_API_SERVER, VTEP_LOCAL_IP, VXLAN_DEVICE and OVS_BRIDGE override the file.
+Environment: KUBE_API_SERVER, VTEP_LOCAL_IP, VXLAN_DEVICE, OVS_BRIDGE and NODE_NAME override the file.
 Signals:     SIGTERM ends and leaves the flows in place; SIGHUP reads the configuration again.
 
 Example:     dpu-agent --config /etc/dpu-agent/agent.yaml`,

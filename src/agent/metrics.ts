@@ -7,6 +7,7 @@ import { RULE_ACTIONS } from '../api/dpu-rule.ts';
 import type { Counters } from './debug/counters.ts';
 import { DROP_REASONS, type DropReason } from './flow/drop-reason.ts';
 import type { Change } from './flow/diff.ts';
+import type { IgnoredReason } from './overlay/endpoint-peers.ts';
 import type { ReconcileObserver, Stage } from './reconcile/reconciler.ts';
 import type { RejectResult } from './packet/reject-answers.ts';
 import type { RuleState } from './reconcile/rule-status.ts';
@@ -19,6 +20,8 @@ export interface ScrapeSource {
   rules(): Promise<Readonly<Record<RuleState, number>>>;
   /** Members of groups that rules do not act on, since they stand in other VNIs. */
   groupMembersLeftOut(): number;
+  /** Endpoints that other DPUs claim and that are left out here. */
+  ignoredEndpoints(): Readonly<Record<IgnoredReason, number>>;
   /** The switch's own counters; undefined while it cannot be reached. */
   counters(): Promise<Pick<Counters, 'drops' | 'dryRun'> | undefined>;
 }
@@ -126,6 +129,16 @@ export class AgentMetrics implements ReconcileObserver {
       registers,
       collect() {
         this.set(source.groupMembersLeftOut());
+      },
+    });
+    new Gauge({
+      name: 'dpu_agent_endpoints_ignored',
+      help: "endpoints that other DPUs claim and that are left out here: in a VNI that is not the customer's, behind a VTEP that can be none, or claimed better by others",
+      labelNames: ['reason'],
+      registers,
+      collect() {
+        const ignored = source.ignoredEndpoints();
+        for (const [reason, count] of Object.entries(ignored)) this.set({ reason }, count);
       },
     });
     new Counter({

@@ -2,12 +2,13 @@
  * One immutable snapshot out of what the sources say: configuration, objects, ports, tunnel. Pure. It also lists what it
  * had to leave out, and why; the compiler sees only what is allowed.
  */
-import { formatIp, formatMac, formatPrefix } from '../base/address.ts';
+import { formatIp, formatMac } from '../base/address.ts';
 import type { AgentConfig } from './config.ts';
 import type { Network, RemoteEndpoint, Snapshot, Tracking, Tunnel } from './flow/model.ts';
 import { ruleInputs } from './rules/rule-inputs.ts';
 import { rulesAt } from './rules/expiry.ts';
 import { attachments, type PortFacts } from './overlay/attachments.ts';
+import { findPeers, type IgnoredReason, type Peer } from './overlay/endpoint-peers.ts';
 import { EndpointMoves } from './overlay/endpoint-moves.ts';
 import type { NetworkView } from './rules/ownership.ts';
 import { buildRuleSet, type RuleSet } from './rules/rule-set.ts';
@@ -33,6 +34,8 @@ export interface SnapshotInputs {
 export interface BuiltSnapshot {
   readonly snapshot: Snapshot;
   readonly problems: readonly SourceProblem[];
+  /** Endpoints that other DPUs claim and that are left out here. */
+  readonly ignoredEndpoints: Readonly<Record<IgnoredReason, number>>;
   /** To be handed in again: rules that did not change keep their verdicts. */
   readonly ruleSet: RuleSet;
   /** When the next rule expires, in milliseconds since the epoch. */
@@ -68,25 +71,28 @@ export function makeSnapshot(inputs: SnapshotInputs, previous?: RuleSet): BuiltS
   for (const { port, message } of attached.problems) {
     problems.push({ file: `ovs:${config.ovs.bridge}`, path: port, message });
   }
-  const peers = otherPeers(config, inputs.tunnel, problems);
+  const found = findPeers(config, source.objects, inputs.tunnel);
+  const { peers } = found;
+  problems.push(...found.problems);
   const { rules, nextExpiryMs } = rulesAt(
     ruleInputs(ruleSet.rules.values(), attached.legs, networks),
     inputs.nowMs,
   );
   const { moves = new EndpointMoves(), monotonicMs = 0 } = inputs;
   const claimed = remoteEndpoints(peers, knownVnis, problems);
+  const fileOfPeer = new Map(peers.map(({ vtep, file }) => [vtep, file]));
   const settled = moves.settle(attached.endpoints, claimed, monotonicMs);
   for (const { mac, vtep, port, message } of settled.problems) {
     problems.push(
       vtep === undefined
         ? { file: `ovs:${config.ovs.bridge}`, path: port ?? '', message }
-        : peerProblem(formatIp(4, BigInt(vtep)), mac, message),
+        : peerProblem(vtep, mac, message, fileOfPeer.get(vtep) ?? 'configuration'),
     );
   }
   return {
     snapshot: {
       tunnel: inputs.tunnel,
-      peers: peers.map(({ vtep }) => Number(vtep.value)).sort((a, b) => a - b),
+      peers: [...new Set(peers.map(({ vtep }) => vtep))].sort((a, b) => a - b),
       networks,
       locals: settled.locals,
       remotes: settled.remotes,
@@ -94,6 +100,10 @@ export function makeSnapshot(inputs: SnapshotInputs, previous?: RuleSet): BuiltS
       rules,
     },
     problems,
+    ignoredEndpoints: {
+      ...found.ignored,
+      claim: settled.problems.filter(({ vtep }) => vtep !== undefined).length,
+    },
     ruleSet,
     nextExpiryMs,
   };
@@ -104,41 +114,27 @@ function unsupported(network: NetworkView): string | undefined {
   return network.dhcp === 'allow' ? 'dhcp' : undefined;
 }
 
-/** The peers, without one that is ourselves: it would get a copy of every flooded packet. */
-function otherPeers(
-  config: AgentConfig,
-  tunnel: Tunnel | undefined,
-  problems: SourceProblem[],
-): AgentConfig['peers'] {
-  return config.peers.filter(({ vtep }) => {
-    if (tunnel === undefined || Number(vtep.value) !== tunnel.ip) return true;
-    const message = "is this agent's own VTEP; it is left out";
-    problems.push({ file: 'configuration', path: `peers ${formatPrefix(vtep)}`, message });
-    return false;
-  });
-}
-
 /** The endpoints of the peers, as far as their networks are known here. */
 function remoteEndpoints(
-  peers: AgentConfig['peers'],
+  peers: readonly Peer[],
   knownVnis: ReadonlySet<number>,
   problems: SourceProblem[],
 ): RemoteEndpoint[] {
   const remotes: RemoteEndpoint[] = [];
-  for (const { vtep, endpoints } of peers) {
-    for (const { vni, mac, ips, sequence } of endpoints) {
-      if (knownVnis.has(vni)) {
-        const claim = sequence === undefined ? {} : { sequence };
-        remotes.push({ vni, mac, ips, vtep: Number(vtep.value), ...claim });
-      } else {
-        const message = `VNI ${vni} is no network that is configured here`;
-        problems.push(peerProblem(formatPrefix(vtep), mac, message));
-      }
+  for (const { vtep, endpoints, file } of peers) {
+    for (const endpoint of endpoints) {
+      const { vni, mac } = endpoint;
+      if (knownVnis.has(vni)) remotes.push(endpoint);
+      else problems.push(peerProblem(vtep, mac, unknownNetwork(vni), file));
     }
   }
   return remotes.sort((a, b) => a.vni - b.vni || (a.mac < b.mac ? -1 : 1));
 }
 
-function peerProblem(vtep: string, mac: bigint, message: string): SourceProblem {
-  return { file: 'configuration', path: `peers ${vtep} ${formatMac(mac)}`, message };
+function unknownNetwork(vni: number): string {
+  return `VNI ${vni} is no network that is configured here`;
+}
+
+function peerProblem(vtep: number, mac: bigint, message: string, file: string): SourceProblem {
+  return { file, path: `peers ${formatIp(4, BigInt(vtep))} ${formatMac(mac)}`, message };
 }

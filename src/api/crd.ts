@@ -4,9 +4,11 @@
  */
 import type { z } from 'zod';
 import { dpuClusterSpecSchema } from './dpu-cluster.ts';
+import { dpuEndpointSliceSpecSchema } from './dpu-endpoint-slice.ts';
 import { dpuGroupSpecSchema } from './dpu-group.ts';
 import { dpuGroupSliceSpecSchema } from './dpu-group-slice.ts';
 import { dpuNetworkSpecSchema } from './dpu-network.ts';
+import { dpuNodeStatusSchema } from './dpu-node.ts';
 import { dpuPlacementSpecSchema } from './dpu-placement.ts';
 import { dpuRuleSpecSchema } from './dpu-rule.ts';
 import { GROUP, VERSION } from './labels.ts';
@@ -37,7 +39,8 @@ export interface Kind {
   readonly scope: 'Namespaced' | 'Cluster';
   /** First sentence of `kubectl explain`. */
   readonly description: string;
-  readonly spec: z.ZodType;
+  /** Undefined for a kind of which nothing is wanted. */
+  readonly spec?: z.ZodType;
   /** Undefined for a kind that nobody reports on. */
   readonly status?: z.ZodType;
   /** Most characters of the name, where a label must hold it. */
@@ -47,6 +50,10 @@ export interface Kind {
 
 function condition(type: string): string {
   return `.status.conditions[?(@.type=="${type}")].status`;
+}
+
+function reason(type: string): string {
+  return `.status.conditions[?(@.type=="${type}")].reason`;
 }
 
 const AGE: PrinterColumn = { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' };
@@ -123,6 +130,41 @@ export const KINDS: readonly Kind[] = [
     ],
   },
   {
+    kind: 'DPUEndpointSlice',
+    plural: 'dpuendpointslices',
+    singular: 'dpuendpointslice',
+    shortNames: ['dpues'],
+    scope: 'Cluster',
+    description: 'DPUEndpointSlice holds endpoints that are attached to one DPU, and its VTEP.',
+    spec: dpuEndpointSliceSpecSchema,
+    columns: [
+      { name: 'Node', type: 'string', jsonPath: '.spec.node' },
+      { name: 'VTEP', type: 'string', jsonPath: '.spec.vtepIP' },
+      AGE,
+    ],
+  },
+  {
+    kind: 'DPUNode',
+    plural: 'dpunodes',
+    singular: 'dpunode',
+    shortNames: ['dpun'],
+    scope: 'Cluster',
+    description: 'DPUNode is one DPU as its agent sees itself; administrators label it.',
+    status: dpuNodeStatusSchema,
+    columns: [
+      { name: 'Ready', type: 'string', jsonPath: condition('Ready') },
+      { name: 'Reason', type: 'string', jsonPath: reason('Ready') },
+      { name: 'VTEP', type: 'string', jsonPath: '.status.vtepIP' },
+      { name: 'Rules', type: 'integer', jsonPath: '.status.ruleEntries' },
+      { name: 'Not-Ready', type: 'integer', jsonPath: '.status.notReadyTotal' },
+      { name: 'Endpoints', type: 'integer', jsonPath: '.status.endpoints' },
+      { name: 'Version', type: 'string', jsonPath: '.status.versions.agent' },
+      { name: 'OVS', type: 'string', jsonPath: '.status.versions.openVSwitch', priority: 1 },
+      { name: 'Kernel', type: 'string', jsonPath: '.status.versions.kernel', priority: 1 },
+      AGE,
+    ],
+  },
+  {
     kind: 'DPUCluster',
     plural: 'dpuclusters',
     singular: 'dpucluster',
@@ -165,12 +207,12 @@ export function objectSchema(kind: Kind): SchemaNode {
   return {
     type: 'object',
     description: kind.description,
-    required: ['spec'],
+    ...(kind.spec === undefined ? {} : { required: ['spec'] }),
     properties: {
       apiVersion: { type: 'string', description: `Version of the schema: ${GROUP}/${VERSION}.` },
       kind: { type: 'string', description: `Kind of the object: ${kind.kind}.` },
       metadata: { type: 'object' },
-      spec: toStructuralSchema(kind.spec),
+      ...(kind.spec === undefined ? {} : { spec: toStructuralSchema(kind.spec) }),
       ...(kind.status === undefined ? {} : { status: toStructuralSchema(kind.status) }),
     },
     ...(kind.nameMax === undefined

@@ -3,6 +3,7 @@
  * hostile until it has passed here: nothing in it makes this throw, and no name in it reaches a prototype.
  */
 import type { Problem } from '../base/error.ts';
+import { type DpuEndpointSlice, dpuEndpointSliceSchema } from './dpu-endpoint-slice.ts';
 import { type DpuGroup, dpuGroupSchema } from './dpu-group.ts';
 import { type DpuGroupSlice, dpuGroupSliceSchema } from './dpu-group-slice.ts';
 import { checkDpuNetworkSpec } from './dpu-network-check.ts';
@@ -14,7 +15,7 @@ import { nearestWord } from './nearest.ts';
 import { boundProblems, parseWithSchema, refusal } from './schema-problem.ts';
 
 /** Every kind that the agent reads. */
-export type DpuObject = DpuRule | DpuNetwork | DpuGroup | DpuGroupSlice;
+export type DpuObject = DpuRule | DpuNetwork | DpuGroup | DpuGroupSlice | DpuEndpointSlice;
 
 /** An object, or the reasons why there is none; never both. */
 export interface ParsedObject {
@@ -56,11 +57,17 @@ function parseGroupSlice(value: unknown): ParsedObject {
   return object === undefined ? { problems } : { object, problems };
 }
 
+function parseEndpointSlice(value: unknown): ParsedObject {
+  const { value: object, problems } = parseWithSchema(dpuEndpointSliceSchema, value);
+  return object === undefined ? { problems } : { object, problems };
+}
+
 const PARSERS: ReadonlyMap<string, Parser> = new Map([
   ['DPURule', parseRule],
   ['DPUNetwork', parseNetwork],
   ['DPUGroup', parseGroup],
   ['DPUGroupSlice', parseGroupSlice],
+  ['DPUEndpointSlice', parseEndpointSlice],
 ]);
 
 function refused(path: string, message: string): ParsedObject {
@@ -88,7 +95,7 @@ export function parseObject(value: unknown): ParsedObject {
 
 /** What an object is called across kinds: `DPURule/tenant-a/web-deny`, `DPUNetwork/tenant-a`. */
 export function objectKey(object: DpuObject): string {
-  return object.kind === 'DPUNetwork'
+  return object.kind === 'DPUNetwork' || object.kind === 'DPUEndpointSlice'
     ? nameKey(object.kind, object.metadata.name)
     : nameKey(object.kind, object.metadata.name, object.metadata.namespace);
 }
@@ -104,6 +111,7 @@ export function knownKind(
 ): { readonly kind: DpuObject['kind']; readonly namespaced: boolean } | undefined {
   switch (kind) {
     case 'DPUNetwork':
+    case 'DPUEndpointSlice':
       return { kind, namespaced: false };
     case 'DPURule':
     case 'DPUGroup':

@@ -1,12 +1,13 @@
 /**
- * `status` of the custom resources, as the CRDs publish it. Written by the spoke and the hub, never by an agent.
+ * `status` of the custom resources, as the CRDs publish it. Written by the spoke and the hub; what an agent writes is in
+ * dpu-node.ts.
  */
 import { z } from 'zod';
 
 const count = z.int().min(0);
 
 /** Conditions in the form that every Kubernetes tool knows (metav1.Condition). */
-const conditionsSchema = z
+export const conditionsSchema = z
   .array(
     z.strictObject({
       type: z

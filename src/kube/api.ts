@@ -19,6 +19,14 @@ export interface KubeApiOptions {
   readonly answerMs?: number;
 }
 
+/** What is sent. */
+export interface KubeBody {
+  readonly type: 'application/json' | 'application/apply-patch+yaml';
+  readonly value: unknown;
+}
+
+/** Largest answer to a change that is read: the object as it is now. */
+const ANSWER_BYTES_MAX = 4 * 1024 * 1024;
 /** Largest text of a refusal that is read. */
 const REFUSAL_BYTES_MAX = 65_536;
 /** Silence on a connection before the kernel asks whether the other end is there. */
@@ -28,6 +36,7 @@ const KEEPALIVE_MS = 15_000;
 export class KubeSession {
   /** URL of the server, without a slash at its end. */
   readonly server: string;
+  readonly localAddress: string | undefined;
   readonly #apply: (options: RequestOptions) => Promise<void>;
   readonly #options: Required<KubeApiOptions>;
   #agent: Agent | undefined;
@@ -36,20 +45,54 @@ export class KubeSession {
     server: string,
     apply: (options: RequestOptions) => Promise<void>,
     options: Required<KubeApiOptions>,
+    localAddress?: string,
   ) {
     this.server = server;
+    this.localAddress = localAddress;
     this.#apply = apply;
     this.#options = options;
   }
 
   /**
-   * GETs `path` and resolves with the answer once it is a 200.
-   * @throws KubeError for any other status, and when there is no answer in time.
+   * GETs `path` and resolves with the answer once it is a success.
+   * @throws KubeError for any status from 300 on, and when there is no answer in time.
    */
   async get(path: string, query: string, signal: AbortSignal): Promise<IncomingMessage> {
+    return this.#request('GET', path, query, signal);
+  }
+
+  /**
+   * Sends a change; resolves when the server has taken it. The connection is kept for the next one.
+   * @throws KubeError for any status from 300 on, and when there is no answer in time.
+   */
+  async change(
+    method: 'PATCH' | 'POST' | 'DELETE',
+    path: string,
+    query: string,
+    signal: AbortSignal,
+    body?: KubeBody,
+  ): Promise<void> {
+    const response = await this.#request(method, path, query, signal, body);
+    await readText(response, ANSWER_BYTES_MAX, `${this.server}${path}`);
+  }
+
+  async #request(
+    method: string,
+    path: string,
+    query: string,
+    signal: AbortSignal,
+    body?: KubeBody,
+  ): Promise<IncomingMessage> {
     const url = `${this.server}${path}`;
     const target = new URL(`${url}${query === '' ? '' : `?${query}`}`);
-    const options: RequestOptions = { headers: { accept: 'application/json' } };
+    const text = body === undefined ? undefined : JSON.stringify(body.value);
+    const type = body === undefined ? {} : { 'content-type': body.type };
+    const { localAddress } = this;
+    const options: RequestOptions = {
+      method,
+      headers: { accept: 'application/json', ...type },
+      ...(localAddress === undefined ? {} : { localAddress }),
+    };
     try {
       await this.#apply(options);
     } catch (error) {
@@ -58,12 +101,16 @@ export class KubeSession {
         cause: error,
       });
     }
-    if (typeof options.agent === 'object') this.#agent = options.agent;
-    const response = await this.#send(target, { ...options, signal }, url);
-    if (response.statusCode === 200) return response;
-    const body = await readText(response, REFUSAL_BYTES_MAX, url).catch(errorMessage);
+    if (typeof options.agent === 'object') {
+      this.#agent = options.agent;
+      // A change comes every few seconds: a handshake for each would cost a server of a thousand agents more than the change.
+      if (method !== 'GET') Object.assign(options.agent, { keepAlive: true });
+    }
+    const response = await this.#send(target, { ...options, signal }, url, text);
     const status = response.statusCode ?? 0;
-    throw statusError(status, body, url, response.headers['retry-after']);
+    if (status >= 200 && status < 300) return response;
+    const refusal = await readText(response, REFUSAL_BYTES_MAX, url).catch(errorMessage);
+    throw statusError(status, refusal, url, response.headers['retry-after']);
   }
 
   /** Ends every connection of this session. */
@@ -71,7 +118,12 @@ export class KubeSession {
     this.#agent?.destroy();
   }
 
-  #send(target: URL, options: RequestOptions, url: string): Promise<IncomingMessage> {
+  #send(
+    target: URL,
+    options: RequestOptions,
+    url: string,
+    text?: string,
+  ): Promise<IncomingMessage> {
     const { answerMs, idleMs } = this.#options;
     const send = target.protocol === 'http:' ? httpRequest : httpsRequest;
     return new Promise((resolve, reject) => {
@@ -94,7 +146,7 @@ export class KubeSession {
         clearTimeout(answerTimer);
         reject(unreachable(error, url));
       });
-      call.end();
+      call.end(text);
     });
   }
 }
@@ -127,6 +179,7 @@ export class KubeApi {
       this.#server,
       (options) => config.applyToHTTPSOptions(options),
       this.#options,
+      this.#target.localAddress,
     );
   }
 }

@@ -16,6 +16,8 @@ export interface KubeTarget {
   readonly kubeconfig?: string;
   /** URL that replaces the server of the kubeconfig. */
   readonly apiServer?: string;
+  /** Address of this machine from which connections leave. */
+  readonly localAddress?: string;
 }
 
 /** The part of a kubeconfig that client-node does not read: it knows `token-file` only, kubectl `tokenFile`. */

@@ -37,6 +37,8 @@ export interface ReflectorSink {
   put(object: RawObject): void;
   /** The object was deleted while we watched. */
   remove(object: RawObject): void;
+  /** Everything up to this version has been told: after each list, event and bookmark. */
+  version?(resourceVersion: string, event: 'list' | 'object' | 'bookmark'): void;
   /** What keeps the reflector from being up to date; undefined when nothing does any more. */
   trouble(error: KubeError | undefined): void;
 }
@@ -194,6 +196,7 @@ export class KubeReflector {
 
   #listEnd(resourceVersion: string): void {
     this.#resourceVersion = resourceVersion;
+    this.#sink.version?.(resourceVersion, 'list');
     this.#sink.listEnd();
     this.#healthy();
   }
@@ -267,21 +270,22 @@ export class KubeReflector {
         throw event.error;
       case 'bookmark':
         if (listing && event.listEnd) this.#listEnd(event.resourceVersion);
-        else if (!listing) this.#advance(event.resourceVersion);
+        else if (!listing) this.#advance(event.resourceVersion, 'bookmark');
         return;
       case 'put':
         this.#sink.put(event.object);
-        if (!listing) this.#advance(event.object.resourceVersion);
+        if (!listing) this.#advance(event.object.resourceVersion, 'object');
         return;
       case 'delete':
         this.#sink.remove(event.object);
-        if (!listing) this.#advance(event.object.resourceVersion);
+        if (!listing) this.#advance(event.object.resourceVersion, 'object');
         return;
     }
   }
 
-  #advance(resourceVersion: string): void {
+  #advance(resourceVersion: string, event: 'object' | 'bookmark'): void {
     this.#resourceVersion = resourceVersion;
+    this.#sink.version?.(resourceVersion, event);
     this.#healthy();
   }
 }

@@ -88,7 +88,14 @@ void t.test('the published example is read, with every value parsed', async (t) 
     debug: { socket: '/run/dpu-agent/debug.sock', allowMutations: false },
     metrics: { listen: { host: '127.0.0.1', port: 9464 } },
     log: { level: 'info' },
-    kubernetes: {},
+    kubernetes: {
+      publish: true,
+      namespace: 'dpu-system',
+      leaseSeconds: 40,
+      renewSeconds: 10,
+      statusSeconds: 5,
+    },
+    vteps: { source: 'static', exclude: [] },
   });
 });
 
@@ -244,6 +251,16 @@ void t.test('each mistake is named with its line, its path and what is accepted'
       'an unknown source',
       changed(['source: directory', 'source: etcd']),
       'agent.yaml:4: rules.source: "etcd" is not accepted; accepted: directory, kubernetes',
+    ],
+    [
+      'VTEPs from Kubernetes without rules from there',
+      `${EXAMPLE}vteps: {source: kubernetes}\n`,
+      'agent.yaml:16: vteps.source: kubernetes needs rules.source kubernetes; accepted: static',
+    ],
+    [
+      'a Lease that is over before it is renewed',
+      `${EXAMPLE}kubernetes: {leaseSeconds: 10, renewSeconds: 6}\n`,
+      'agent.yaml:16: kubernetes.renewSeconds: 6 is more than half of leaseSeconds, 10; accepted: 1..5',
     ],
     [
       'a range that runs backwards',
@@ -454,6 +471,7 @@ void t.test(
       ['node', 'node: dpu-1', 'node: dpu-2', true],
       ['state', '/var/lib/dpu-agent', '/var/lib/other', true],
       ['kubernetes', 'vtep:', 'kubernetes: {apiServer: "https://10.0.0.1:6443"}\nvtep:', true],
+      ['vteps', 'vtep:', 'vteps: {exclude: [10.0.0.0/8]}\nvtep:', true],
       ['vtep', 'ip: 192.168.1.11', 'ip: 192.168.1.13', false],
       ['tiers', 'platform: [dpu-system]', 'platform: []', false],
       ['networks', 'name: tenant-a', 'name: tenant-b', false],

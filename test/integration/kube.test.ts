@@ -428,7 +428,9 @@ await t.test('a Kubernetes API server', async (t) => {
       t.match(stale.reason, /Stale/, 'restarted without the server: in force from disk');
       t.match(await flows(), /tp_dst=4711/);
       await kube.startApiServer();
-      await agent.rule('end-to-end', ({ reason }: RuleRow) => !reason.includes('Stale'));
+      // The wait between two attempts has grown to half a minute by now where starting took long.
+      const isFresh = ({ reason }: RuleRow): boolean => !reason.includes('Stale');
+      await agent.rule('end-to-end', isFresh, 45_000);
 
       await kube.delete(rule('end-to-end'));
       await until('the flow is gone', async () => !(await flows()).includes('tp_dst=4711'));

@@ -192,14 +192,15 @@ export class TestAgent {
   }
 
   /** Waits until `/rules` has the entry in a state that `check` accepts. */
-  async rule(name: string, check: (row: RuleRow) => boolean): Promise<RuleRow> {
-    return until(`rule ${name}`, async () => {
+  async rule(name: string, check: (row: RuleRow) => boolean, timeoutMs = 10_000): Promise<RuleRow> {
+    const look = async (): Promise<RuleRow> => {
       const row = (await this.json<RuleRow[]>('/rules')).find(
         (candidate) => candidate.name === name,
       );
       if (row === undefined || !check(row)) throw new Error(JSON.stringify(row));
       return row;
-    });
+    };
+    return until(`rule ${name}`, look, timeoutMs);
   }
 
   #make(): Agent {

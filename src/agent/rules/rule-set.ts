@@ -57,7 +57,7 @@ export function buildRuleSet(
     if (object.kind === 'DPUNetwork') networkObjects.push(object);
     else if (object.kind === 'DPURule') ruleObjects.push([key, object]);
     else if (object.kind === 'DPUGroup') groupObjects.push(object);
-    else sliceObjects.push(object);
+    else if (object.kind === 'DPUGroupSlice') sliceObjects.push(object);
   }
   const customerVnis = config.customer.vnis;
   const collected = collectNetworks(config.networks, networkObjects, customerVnis);

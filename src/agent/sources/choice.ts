@@ -5,18 +5,34 @@ import type { Logger } from '../../base/logger.ts';
 import type { AgentConfig } from '../config-shape.ts';
 import { DirectorySource } from './directory.ts';
 import { KubeSource } from './kube.ts';
+import type { KubeTarget } from '../../kube/config.ts';
 import { LastGoodStore } from './last-good.ts';
 import { RememberedSource } from './remembered.ts';
 import type { RuleSource, SourceObject } from './source.ts';
 
 function innerSource(config: AgentConfig, store: LastGoodStore, logger: Logger): RuleSource {
-  const { rules, kubernetes } = config;
+  const { rules, kubernetes, vteps } = config;
   if (rules.source === 'directory') return new DirectorySource(rules.path, { logger });
-  const { kubeconfig } = rules;
-  const target = { ...kubernetes, ...(kubeconfig === undefined ? {} : { kubeconfig }) };
   const lastGood = async (): Promise<ReadonlyMap<string, SourceObject>> =>
     (await store.load()).lastGood?.objects ?? new Map();
-  return new KubeSource(target, { logger, lastGood });
+  return new KubeSource(kubeTarget(rules, kubernetes), {
+    logger,
+    lastGood,
+    endpointSlices: vteps.source === 'kubernetes',
+  });
+}
+
+/** Which API server the configuration names, and as whom. */
+export function kubeTarget(
+  rules: Extract<AgentConfig['rules'], { readonly source: 'kubernetes' }>,
+  { apiServer, localAddress }: AgentConfig['kubernetes'],
+): KubeTarget {
+  const { kubeconfig } = rules;
+  return {
+    ...(kubeconfig === undefined ? {} : { kubeconfig }),
+    ...(apiServer === undefined ? {} : { apiServer }),
+    ...(localAddress === undefined ? {} : { localAddress }),
+  };
 }
 
 /** The source of rules for this configuration, not started. */

@@ -12,6 +12,7 @@ import type { KubeTarget } from '../../kube/config.ts';
 import type { KubeError } from '../../kube/error.ts';
 import { KubeObjects } from './kube-objects.ts';
 import { KubeReflector, type ReflectorOptions, type ReflectorSink } from '../../kube/reflector.ts';
+import { VersionMark } from './kube-version-mark.ts';
 import type {
   RuleSource,
   RuleSourceEvents,
@@ -23,6 +24,8 @@ import type {
 /** How a cluster is followed. */
 export interface KubeSourceOptions extends KubeApiOptions {
   readonly logger?: Logger;
+  /** Whether DPUEndpointSlices are followed too. Default false. */
+  readonly endpointSlices?: boolean;
   /** Objects that were in force when the agent last ran: the first list is held against them. */
   readonly lastGood?: () => Promise<ReadonlyMap<string, SourceObject>>;
   readonly reflector?: Pick<ReflectorOptions, 'minBackoffMs' | 'maxBackoffMs' | 'random'>;
@@ -43,6 +46,11 @@ const NETWORKS: FollowedKind = { kind: 'DPUNetwork', plural: 'dpunetworks' };
 const RULES: FollowedKind = { kind: 'DPURule', plural: 'dpurules' };
 const GROUPS: FollowedKind = { kind: 'DPUGroup', plural: 'dpugroups', optional: true };
 const SLICES: FollowedKind = { kind: 'DPUGroupSlice', plural: 'dpugroupslices', optional: true };
+const ENDPOINT_SLICES: FollowedKind = {
+  kind: 'DPUEndpointSlice',
+  plural: 'dpuendpointslices',
+  optional: true,
+};
 
 /** One kind: its objects, its reflector, and how the two are. */
 class Followed implements ReflectorSink {
@@ -53,9 +61,11 @@ class Followed implements ReflectorSink {
   readonly #optional: boolean;
   readonly #api: KubeApi;
   readonly #changed: () => void;
+  readonly #marked: () => void;
   readonly #listedOnce: () => void;
   #trouble: KubeError | undefined;
   listed = false;
+  readonly #mark = new VersionMark();
 
   constructor(
     api: KubeApi,
@@ -63,6 +73,7 @@ class Followed implements ReflectorSink {
     options: KubeSourceOptions,
     hooks: {
       changed: () => void;
+      marked: () => void;
       listed: () => void;
       doubt?: (missing: readonly SourceObject[]) => boolean;
     },
@@ -73,6 +84,7 @@ class Followed implements ReflectorSink {
     this.#optional = optional;
     this.#path = `/apis/${API_VERSION}/${plural}`;
     this.#changed = hooks.changed;
+    this.#marked = hooks.marked;
     this.#listedOnce = hooks.listed;
     const { doubt } = hooks;
     this.objects = new KubeObjects({
@@ -91,6 +103,11 @@ class Followed implements ReflectorSink {
 
   get #url(): string {
     return `${this.#api.name}${this.#path}`;
+  }
+
+  /** See {@link VersionMark}. */
+  get mark(): string | undefined {
+    return this.#mark.version;
   }
 
   get problem(): SourceProblem | undefined {
@@ -116,11 +133,19 @@ class Followed implements ReflectorSink {
 
   put(...[object]: Parameters<ReflectorSink['put']>): void {
     // Until the first list is complete there is nothing to show.
-    if (this.objects.put(object) && this.listed) this.#changed();
+    if (!this.objects.put(object)) return;
+    this.#mark.specChanged();
+    if (this.listed) this.#changed();
   }
 
   remove(...[object]: Parameters<ReflectorSink['remove']>): void {
-    if (this.objects.remove(object)) this.#changed();
+    if (!this.objects.remove(object)) return;
+    this.#mark.specChanged();
+    this.#changed();
+  }
+
+  version(...[resourceVersion, event]: Parameters<NonNullable<ReflectorSink['version']>>): void {
+    if (this.#mark.advance(resourceVersion, event)) this.#marked();
   }
 
   trouble(error: KubeError | undefined): void {
@@ -157,20 +182,31 @@ export class KubeSource extends EventEmitter<RuleSourceEvents> implements RuleSo
     const api = new KubeApi(target, options);
     const changed = (): void => this.#onChange();
     const listed = (): void => this.#onListed();
+    const marked = (): void => this.#onMark();
     this.#networks = new Followed(api, NETWORKS, options, {
       changed,
+      marked,
       listed,
       // A network that rules in force need is not believed gone before the rules are.
       doubt: (missing) => this.#areNeeded(missing),
     });
     const groups = new Followed(api, GROUPS, options, {
       changed,
+      marked,
       listed,
       doubt: (missing) => this.#groupsAreNeeded(missing),
     });
-    const slices = new Followed(api, SLICES, options, { changed, listed });
+    const slices = new Followed(api, SLICES, options, { changed, marked, listed });
+    const endpointSlices: Followed = new Followed(api, ENDPOINT_SLICES, options, {
+      changed,
+      marked,
+      listed,
+      // There are too few of them to wait for twenty: without most VTEPs the network falls apart.
+      doubt: (missing) => missing.length * 2 > [...endpointSlices.objects.good()].length,
+    });
     this.#rules = new Followed(api, RULES, options, {
       changed,
+      marked,
       listed: () => {
         for (const { objects } of [this.#networks, groups]) {
           if (objects.reconsider(performance.now())) this.#onChange();
@@ -178,7 +214,13 @@ export class KubeSource extends EventEmitter<RuleSourceEvents> implements RuleSo
         this.#onListed();
       },
     });
-    this.#all = [this.#networks, groups, slices, this.#rules];
+    this.#all = [
+      this.#networks,
+      groups,
+      slices,
+      ...(options.endpointSlices === true ? [endpointSlices] : []),
+      this.#rules,
+    ];
   }
 
   /** The newest snapshot. */
@@ -236,6 +278,19 @@ export class KubeSource extends EventEmitter<RuleSourceEvents> implements RuleSo
     this.#firstRead.resolve();
   }
 
+  /** A mark alone is no news: whoever looks next finds it. With changes on their way it comes with them. */
+  #onMark(): void {
+    if (this.#read && this.#publishing === undefined) {
+      this.#snapshot = { ...this.#snapshot, marks: this.#marks() };
+    }
+  }
+
+  #marks(): ReadonlyMap<DpuObject['kind'], string> {
+    return new Map(
+      this.#all.flatMap(({ kind, mark }) => (mark === undefined ? [] : [[kind, mark] as const])),
+    );
+  }
+
   /** Events of one turn of the loop become one snapshot. */
   #onChange(): void {
     if (this.#closed) return;
@@ -256,6 +311,7 @@ export class KubeSource extends EventEmitter<RuleSourceEvents> implements RuleSo
     }
     this.#snapshot = {
       objects,
+      ...(this.#read ? { marks: this.#marks() } : {}),
       problems: [...boundedProblems(followed)],
       revision: this.#snapshot.revision + 1,
       changedAtMs: this.#changedAtMs ?? performance.now(),

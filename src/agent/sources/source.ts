@@ -36,6 +36,11 @@ export interface SourceSnapshot {
   /** Objects in force by their key (`objectKey`). An object that did not change is the same reference as before. */
   readonly objects: ReadonlyMap<string, SourceObject>;
   readonly problems: readonly SourceProblem[];
+  /**
+   * How far a source that counts versions has read, by kind: the newest resourceVersion at or before which `objects` has every
+   * change of a spec. Undefined for other sources. It may advance without a new revision.
+   */
+  readonly marks?: ReadonlyMap<DpuObject['kind'], string>;
   /** Grows by one with every change of objects or problems. */
   readonly revision: number;
   /** `performance.now()` of the event that led to this snapshot. */
