@@ -9,7 +9,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
-import type { Dpu, DpuNumber, TwoDpuLab } from './lab.ts';
+import { addressesOf, type Dpu, type DpuNumber, type TwoDpuLab } from './lab.ts';
 
 const MAIN = fileURLToPath(new URL('../src/agent/main.ts', import.meta.url));
 /** As in the first line of the program. */
@@ -22,6 +22,8 @@ export interface RuleRow {
   readonly accepted: boolean;
   readonly programmed: boolean;
   readonly flows: number;
+  /** Packets that it decided, or would have, as far as the switch has counted them. */
+  readonly packets: number;
 }
 
 interface Answer {
@@ -202,7 +204,9 @@ function configOf(
       .filter((peer) => peer.number !== number)
       .map((peer) => ({
         vtep: peer.vtepIp,
-        endpoints: lab.podSpecs(peer.number).map(({ vni, mac, ip }) => ({ vni, mac, ips: [ip] })),
+        endpoints: lab.podSpecs(peer.number).map((spec) => {
+          return { vni: spec.vni, mac: spec.mac, ips: addressesOf(spec) };
+        }),
       })),
     networks: [network(1000, 'tenant-a'), network(1001, 'tenant-b')],
     ports: [],

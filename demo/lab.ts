@@ -1,5 +1,5 @@
 /**
- * Two DPUs on one machine, with real packets. Each "DPU" is a network namespace with its own ovsdb-server and ovs-vswitchd
+ * Two DPUs on one machine, or three, with real packets. Each "DPU" is a network namespace with its own ovsdb-server and ovs-vswitchd
  * (userspace datapath: no kernel module). p0 is the underlay (a veth pair, jumbo frames), br-phy carries the VTEP address,
  * br-int is the bridge that the agent owns; a pod's veth peer stands in for the VF representor.
  *
@@ -8,7 +8,7 @@
  *   pod1b (VNI 1001) -- rep1b /                                        \ rep2b -- pod2b (VNI 1001)
  *
  * The lab does what the host's CNI and the operator would: ports with their external_ids, a secure br-int without flows.
- * vtep0 and all flows are the agent's. Every name carries a suffix, so that labs can run beside each other.
+ * Three DPUs have a Linux bridge between their p0, in a namespace of its own (`fabric`). vtep0 and all flows are the agent's. Every name carries a suffix, so that labs can run beside each other.
  */
 import { mkdtemp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -18,17 +18,18 @@ import { Pod, type PodSpec } from './pod.ts';
 
 const PREFIX = 'dpu-lab-';
 const SCHEMA = '/usr/share/openvswitch/vswitch.ovsschema';
-const DPUS = [1, 2] as const;
 /** Time that processes have to end by themselves before they are killed. */
 const TERM_GRACE_MS = 1500;
 
 /** Number of a DPU. */
-export type DpuNumber = (typeof DPUS)[number];
+export type DpuNumber = PodSpec['dpu'];
 
 /** What the lab is to hold. */
 export interface LabOptions {
   /** Default: pod1a and pod2a in VNI 1000, pod1b and pod2b in VNI 1001, each with its own address. */
   readonly pods?: readonly PodSpec[];
+  /** Default: 2. */
+  readonly dpus?: 2 | 3;
 }
 
 /** What `lab.json` keeps, so that a lab can be taken down by somebody else. */
@@ -54,7 +55,7 @@ export function podMac(dpu: DpuNumber, host: number): string {
   return `02:00:0a:01:0${dpu}:${host.toString(16).padStart(2, '0')}`;
 }
 
-const STANDARD_PODS: readonly PodSpec[] = DPUS.flatMap((dpu) => [
+const STANDARD_PODS: readonly PodSpec[] = ([1, 2] as const).flatMap((dpu) => [
   { name: `pod${dpu}a`, dpu, vni: 1000, mac: podMac(dpu, 5), ip: `10.1.0.${dpu}5` },
   { name: `pod${dpu}b`, dpu, vni: 1001, mac: podMac(dpu, 6), ip: `10.1.0.${dpu}6` },
 ]);
@@ -91,13 +92,13 @@ export async function missingForLab(): Promise<string[]> {
 export class TwoDpuLab {
   /** Everything that the lab keeps in files: a directory of its own. */
   readonly dir: string;
-  readonly dpus: readonly [Dpu, Dpu];
+  readonly dpus: readonly [Dpu, Dpu, ...Dpu[]];
   readonly #pods = new Map<string, Pod>();
   readonly #specs: readonly PodSpec[];
 
-  private constructor(dir: string, specs: readonly PodSpec[]) {
+  private constructor(dir: string, { pods = STANDARD_PODS, dpus = 2 }: LabOptions) {
     this.dir = dir;
-    this.#specs = specs;
+    this.#specs = pods;
     const dpu = (number: DpuNumber): Dpu => {
       const rundir = join(dir, `d${number}`);
       return {
@@ -108,7 +109,7 @@ export class TwoDpuLab {
         vtepIp: `192.168.1.1${number}`,
       };
     };
-    this.dpus = [dpu(1), dpu(2)];
+    this.dpus = [dpu(1), dpu(2), ...(dpus === 3 ? [dpu(3)] : [])];
   }
 
   /**
@@ -118,7 +119,7 @@ export class TwoDpuLab {
   static async up(options: LabOptions = {}): Promise<TwoDpuLab> {
     await TwoDpuLab.sweep();
     const dir = await mkdtemp(join(tmpdir(), PREFIX));
-    const lab = new TwoDpuLab(dir, options.pods ?? STANDARD_PODS);
+    const lab = new TwoDpuLab(dir, options);
     try {
       await lab.#record(false);
       await lab.#build();
@@ -176,7 +177,7 @@ export class TwoDpuLab {
     return pod;
   }
 
-  /** The pods of a DPU, or of both. */
+  /** The pods of a DPU, or of all. */
   podSpecs(dpu?: DpuNumber): PodSpec[] {
     return this.#specs.filter((spec) => dpu === undefined || spec.dpu === dpu);
   }
@@ -198,12 +199,14 @@ export class TwoDpuLab {
   }
 
   /**
-   * Lets both VTEPs find each other's MAC address: OVS drops the packet that makes it ask, and a probe would count it as
+   * Lets all VTEPs find each other's MAC address: OVS drops the packet that makes it ask, and a probe would count it as
    * lost.
    */
   async primeUnderlay(): Promise<void> {
-    const [one, two] = this.dpus;
-    await Promise.all([primeNeighbour(one, two), primeNeighbour(two, one)]);
+    const pairs = this.dpus.flatMap((from) =>
+      this.dpus.filter((to) => to !== from).map((to) => primeNeighbour(from, to)),
+    );
+    await Promise.all(pairs);
   }
 
   #namespace(name: string): string {
@@ -213,7 +216,8 @@ export class TwoDpuLab {
   #namespaces(): string[] {
     return [
       ...this.#specs.map((spec) => this.#namespace(spec.name)),
-      ...DPUS.map((number) => this.#namespace(`dpu${number}`)),
+      ...this.dpus.map(({ namespace }) => namespace),
+      ...(this.dpus.length > 2 ? [this.#namespace('fabric')] : []),
     ];
   }
 
@@ -227,14 +231,29 @@ export class TwoDpuLab {
     const [one, two] = this.dpus;
     for (const namespace of this.#namespaces()) await run('ip', ['netns', 'add', namespace]);
     // Links are made inside the namespaces: nothing of the lab ever shows up among the machine's own interfaces.
-    await run('ip', [
-      '-n',
-      one.namespace,
-      ...'link add p0 type veth peer name p0 netns'.split(' '),
-      two.namespace,
-    ]);
+    if (this.dpus.length > 2) await this.#buildFabric(this.#namespace('fabric'));
+    else {
+      await run('ip', [
+        '-n',
+        one.namespace,
+        ...'link add p0 type veth peer name p0 netns'.split(' '),
+        two.namespace,
+      ]);
+    }
     await Promise.all(this.dpus.map((dpu) => this.#buildDpu(dpu)));
     await this.primeUnderlay();
+  }
+
+  /** The switch that p0 of every DPU is plugged into. */
+  async #buildFabric(namespace: string): Promise<void> {
+    const link = (text: string): Promise<string> =>
+      run('ip', ['-n', namespace, 'link', ...text.split(' ')]);
+    await link('add fabric type bridge mcast_snooping 0');
+    for (const { number, namespace: dpu } of this.dpus) {
+      await link(`add p${number} type veth peer name p0 netns ${dpu}`);
+      await link(`set p${number} master fabric mtu 9000 up`);
+    }
+    await link('set fabric up');
   }
 
   /** Starts ovsdb-server of a DPU on the database file that is there. */
@@ -276,7 +295,7 @@ export class TwoDpuLab {
   }
 
   #dpu(number: DpuNumber): Dpu {
-    return number === 1 ? this.dpus[0] : this.dpus[1];
+    return this.dpus[number - 1] ?? this.dpus[0];
   }
 
   async #startDaemon(number: DpuNumber, name: string, command: readonly string[]): Promise<void> {
@@ -336,9 +355,18 @@ export class TwoDpuLab {
       'up',
     ]);
     await run('ip', ['-n', namespace, 'addr', 'add', `${spec.ip}/16`, 'dev', 'eth0']);
+    if (spec.ip6 !== undefined) {
+      const address = [`${spec.ip6}/64`, 'dev', 'eth0', 'nodad'];
+      await run('ip', ['-n', namespace, '-6', 'addr', 'add', ...address]);
+    }
     // veth leaves checksums to hardware that is not there.
     await run('ip', ['netns', 'exec', namespace, 'ethtool', '-K', 'eth0', 'tx', 'off']);
   }
+}
+
+/** The addresses of a pod. */
+export function addressesOf({ ip, ip6 }: PodSpec): string[] {
+  return ip6 === undefined ? [ip] : [ip, ip6];
 }
 
 /** Name of the port that stands in for a pod's VF representor. */
@@ -391,7 +419,7 @@ function portArgs(spec: PodSpec): string[] {
     // A colon has a meaning to ovs-vsctl, unless the value is quoted.
     `external_ids:attached-mac="${spec.mac}"`,
     `external_ids:dpu-vni=${spec.vni}`,
-    `external_ids:dpu-ips=${spec.ip}`,
+    `external_ids:dpu-ips="${addressesOf(spec).join()}"`,
   ];
 }
 

@@ -3,11 +3,19 @@
  * verb, ...}`) and answering on stdout (`{id, value}` or `{id, error}`). It ends with its stdin, so that it never outlives
  * the lab. Started by pod.ts; the verbs and their answers are typed there.
  */
+import { createHash, randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { readFileSync } from 'node:fs';
-import { connect, createServer, type Server } from 'node:net';
+import { connect, createServer, isIPv6, type Server } from 'node:net';
 import { createInterface } from 'node:readline';
-import type { PodRequest, Probe, ProberRequest, TcpProbe } from './pod.ts';
+import type {
+  PodRequest,
+  Probe,
+  ProberRequest,
+  TcpProbe,
+  Transfer,
+  TransferOutcome,
+} from './pod.ts';
 
 const probers = new Map<string, () => Promise<Probe[]>>();
 
@@ -18,7 +26,8 @@ function tcpListen(port: number): Promise<string> {
       socket.on('data', (data) => socket.write(data));
     });
     server.on('error', reject);
-    server.listen({ port, host: '0.0.0.0', backlog: 1024 }, () => resolve('listening'));
+    // Without a host it listens to both families, as far as there are both.
+    server.listen({ port, backlog: 1024 }, () => resolve('listening'));
   });
 }
 
@@ -79,12 +88,84 @@ function startStream(request: ProberRequest): Promise<string> {
   });
 }
 
-function udpEcho(port: number): Promise<string> {
+async function udpEcho(port: number): Promise<string> {
+  for (const type of ['udp4', 'udp6'] as const) {
+    const socket = createSocket({ type, ipv6Only: type === 'udp6' });
+    socket.on('message', (data, from) => socket.send(data, from.port, from.address));
+    await new Promise<void>((resolve, reject) => {
+      socket.on('error', (error: NodeJS.ErrnoException) =>
+        // A kernel without IPv6 has no pods with IPv6.
+        error.code === 'EAFNOSUPPORT' ? resolve() : reject(error),
+      );
+      socket.bind(port, resolve);
+    });
+  }
+  return 'listening';
+}
+
+const udpCounts: number[] = [];
+
+function udpCount(port: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = createSocket('udp4');
     socket.on('error', reject);
-    socket.on('message', (data, from) => socket.send(data, from.port, from.address));
-    socket.bind(port, () => resolve('listening'));
+    socket.on('message', (data) => {
+      const number = data.readUInt32BE(0);
+      udpCounts[number] = (udpCounts[number] ?? 0) + 1;
+    });
+    socket.bind(port, () => resolve('counting'));
+  });
+}
+
+/** Datagrams are paced: a receiver's buffer must not be what loses them. */
+const SEND_PAUSE_MS = 2;
+
+async function udpSend(ip: string, port: number, times: number): Promise<string> {
+  const socket = createSocket('udp4');
+  await new Promise<void>((resolve) => {
+    socket.bind(resolve);
+  });
+  socket.setBroadcast(true);
+  for (let number = 0; number < times; number++) {
+    await new Promise<void>((resolve, reject) => {
+      socket.send(record(number), port, ip, (error) =>
+        error === null ? resolve() : reject(error),
+      );
+    });
+    await new Promise((resolve) => setTimeout(resolve, SEND_PAUSE_MS));
+  }
+  socket.close();
+  return 'sent';
+}
+
+const digestOf = (data: Buffer): string => createHash('sha256').update(data).digest('hex');
+
+function transfer({ kind, ip, port, size, timeoutMs }: Transfer): Promise<TransferOutcome> {
+  const sent = randomBytes(size);
+  return new Promise((resolve) => {
+    const end = (outcome: TransferOutcome): void => {
+      clearTimeout(timer);
+      close();
+      resolve(outcome);
+    };
+    const timer = setTimeout(() => end('timeout'), timeoutMs);
+    const judge = (got: Buffer): void => end(digestOf(got) === digestOf(sent) ? 'same' : 'changed');
+    let close: () => void;
+    if (kind === 'udp') {
+      const socket = createSocket(isIPv6(ip) ? 'udp6' : 'udp4');
+      close = () => socket.close();
+      socket.on('error', () => end('refused'));
+      socket.on('message', judge);
+      socket.send(sent, port, ip);
+      return;
+    }
+    const socket = connect({ host: ip, port });
+    const chunks: Buffer[] = [];
+    close = () => socket.destroy();
+    socket.on('error', () => end('refused'));
+    socket.on('data', (data) => chunks.push(data));
+    socket.on('end', () => judge(Buffer.concat(chunks)));
+    socket.end(sent);
   });
 }
 
@@ -203,6 +284,14 @@ function answer(request: PodRequest): unknown {
       return tcpPush(request.port, request.intervalMs);
     case 'udp-echo':
       return udpEcho(request.port);
+    case 'udp-count':
+      return udpCount(request.port);
+    case 'udp-counts':
+      return Array.from(udpCounts, (count) => count ?? 0);
+    case 'udp-send':
+      return udpSend(request.ip, request.port, request.times);
+    case 'transfer':
+      return transfer(request);
     case 'tcp-connect':
       return tcpConnect(request.ip, request.port, request.timeoutMs);
     case 'prober-start':

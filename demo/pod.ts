@@ -12,11 +12,13 @@ import { CommandError, run } from './command.ts';
 export interface PodSpec {
   /** Unique in the lab, such as `pod1a`. The representor's name has `rep` in place of `pod`. */
   readonly name: string;
-  readonly dpu: 1 | 2;
+  readonly dpu: 1 | 2 | 3;
   readonly vni: number;
   readonly mac: string;
   /** Its only IPv4 address, in 10.1.0.0/16. Pods of different VNIs may share it. */
   readonly ip: string;
+  /** An IPv6 address, in a /64; none when absent. */
+  readonly ip6?: string;
 }
 
 /** One numbered probe. Its index in the list is its number. */
@@ -51,7 +53,15 @@ export type ProberRequest = { readonly verb: 'prober-start'; readonly name: stri
 
 /** What pod-process.ts understands. */
 export type PodRequest =
-  | { readonly verb: 'tcp-listen' | 'udp-echo'; readonly port: number }
+  | { readonly verb: 'tcp-listen' | 'udp-echo' | 'udp-count'; readonly port: number }
+  | { readonly verb: 'udp-counts' }
+  | ({ readonly verb: 'transfer' } & Transfer)
+  | {
+      readonly verb: 'udp-send';
+      readonly ip: string;
+      readonly port: number;
+      readonly times: number;
+    }
   | {
       readonly verb: 'tcp-connect';
       readonly ip: string;
@@ -62,6 +72,18 @@ export type PodRequest =
   | ProberRequest
   | { readonly verb: 'prober-stop'; readonly name: string }
   | { readonly verb: 'echo-requests' };
+
+/** Bytes that an echo server is to send back: a TCP stream, or one datagram. */
+export interface Transfer {
+  readonly kind: 'tcp' | 'udp';
+  readonly ip: string;
+  readonly port: number;
+  readonly size: number;
+  readonly timeoutMs: number;
+}
+
+/** How a transfer ended: `changed` when other bytes came back than were sent, by their SHA-256. */
+export type TransferOutcome = 'same' | 'changed' | 'timeout' | 'refused';
 
 /** A prober that runs. */
 export interface Prober {
@@ -103,8 +125,9 @@ export class Pod {
   }
 
   /** Pings an address, `count` times 100 ms apart; each may take a second. */
-  async ping(ip: string, count = 3): Promise<PingResult> {
-    const args = ['ping', '-n', '-q', '-c', String(count), '-i', '0.1', '-W', '1', ip];
+  async ping(ip: string, count = 3, sizeArgs: readonly string[] = []): Promise<PingResult> {
+    const pace = ['-c', String(count), '-i', '0.1', '-W', '1'];
+    const args = ['ping', '-n', '-q', ...pace, ...sizeArgs, ip];
     const report = await run('ip', ['netns', 'exec', this.namespace, ...args]).catch(
       (error: unknown) => {
         // Status 1 means: not all were answered.
@@ -124,6 +147,31 @@ export class Pod {
   /** Answers UDP datagrams on a port with the same bytes, for as long as the lab is up. */
   async echoUdp(port: number): Promise<void> {
     await this.#ask({ verb: 'udp-echo', port });
+  }
+
+  /** Sends random bytes to an echo server, and says whether the same came back. */
+  async transfer(transfer: Transfer): Promise<TransferOutcome> {
+    return (await this.#ask({ verb: 'transfer', ...transfer })) as TransferOutcome;
+  }
+
+  /** Counts the datagrams that reach a port, for as long as the lab is up. */
+  async countUdp(port: number): Promise<void> {
+    await this.#ask({ verb: 'udp-count', port });
+  }
+
+  /** Copies of each datagram of `sendUdp` that have reached the ports of `countUdp`, by its number. */
+  async udpCounts(): Promise<number[]> {
+    return (await this.#ask({ verb: 'udp-counts' })) as number[];
+  }
+
+  /** Sends numbered datagrams, also to a broadcast or multicast address. */
+  async sendUdp(ip: string, port: number, times: number): Promise<void> {
+    await this.#ask({ verb: 'udp-send', ip, port, times });
+  }
+
+  /** Runs `ip` in the pod's namespace. */
+  configure(...args: string[]): Promise<string> {
+    return run('ip', ['-n', this.namespace, ...args]);
   }
 
   /** Sends numbered records at a steady pace into each TCP connection to a port, for as long as the lab is up. */

@@ -42,7 +42,7 @@ export interface Packet {
   readonly type: 'ipv4' | 'ipv6' | 'arp';
   readonly src: string;
   readonly dst: string;
-  /** IP protocol, or 1 and 2 for an ARP request and reply. */
+  /** IP protocol as it can be read: 44 for a later fragment of IPv6. 1 and 2 for an ARP request and reply. */
   readonly protocol: number;
   readonly srcPort: number;
   readonly dstPort: number;
@@ -136,10 +136,13 @@ function matches(match: RuleMatch, packet: Packet, action: string): boolean {
   if (match.dscp !== undefined && match.dscp !== packet.dscp) return false;
   const { srcPort, srcPorts, dstPort, dstPorts } = match;
   const hasPorts = namesPorts(match);
+  // A later fragment has no transport header: the first one is judged, an allow lets the others follow it.
+  const follows = packet.fragment === 'later' && action === 'allow';
+  // With IPv6 it does not say its protocol either.
+  if (follows && packet.type === 'ipv6' && match.protocol !== 'ICMP') return true;
   if (!protocolMatches(match, packet, hasPorts)) return false;
   if (hasPorts || match.icmpType !== undefined || match.tcpFlags !== undefined) {
-    // A later fragment has no transport header: the first one is judged, an allow lets the others follow it.
-    if (packet.fragment === 'later') return action === 'allow';
+    if (packet.fragment === 'later') return follows;
   }
   if (hasPorts && !portMatches(packet.srcPort, srcPort, srcPorts)) return false;
   if (hasPorts && !portMatches(packet.dstPort, dstPort, dstPorts)) return false;

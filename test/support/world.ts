@@ -260,12 +260,24 @@ export function packetArbitrary(world: World): fc.Arbitrary<Packet> {
         ethDst: draw.ethDst ?? receiver.mac,
         src: addressOf(draw.src, sender),
         dst: addressOf(draw.dst, receiver),
-        protocol: type === 'arp' ? 1 + (draw.srcPort % 2) : protocol,
+        protocol: protocolOf(type, draw.fragment, protocol, 1 + (draw.srcPort % 2)),
         // Neighbour discovery has code 0 only.
         icmpCode: draw.icmpType > 130 ? 0 : draw.icmpCode,
         fragment: type === 'arp' ? 'no' : draw.fragment,
       };
     });
+}
+
+/** What can be read as the protocol. */
+function protocolOf(
+  type: Packet['type'],
+  fragment: Packet['fragment'],
+  protocol: number,
+  arpOperation: number,
+): number {
+  if (type === 'arp') return arpOperation;
+  // RFC 8200 section 4.5: the fragment header stands before what says it.
+  return type === 'ipv6' && fragment === 'later' ? 44 : protocol;
 }
 
 /** Rules that a tenant may write to harm another: of the namespace of VNI 1000, naming either VNI. */

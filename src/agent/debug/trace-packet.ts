@@ -326,6 +326,9 @@ interface Transport {
   readonly isResolution: boolean;
 }
 
+/** A later fragment of IPv6 does not say its protocol: Open vSwitch sees that of the fragment header. */
+const HIDDEN_PROTOCOL = { keyword: 'ipv6', fields: ['nw_proto=44', 'nw_frag=later'] };
+
 function readTransport(
   query: URLSearchParams,
   { family, to }: Addresses,
@@ -340,6 +343,7 @@ function readTransport(
     throw new QueryError(`fragment is ${show(fragment)}; accepted: first, later`);
   }
   const frag = fragment === null ? [] : [`nw_frag=${fragment}`];
+  const isHidden = fragment === 'later' && family === 6;
   const suffix = family === 6 ? '6' : '';
   const kind = kinds[0] ?? 'icmp';
   if (kinds.length === 0)
@@ -355,19 +359,17 @@ function readTransport(
     return {
       ...plain,
       name: `${kind}/${port}`,
-      keyword: kind + suffix,
-      fields: [...frag, ...ports],
+      ...(isHidden ? HIDDEN_PROTOCOL : { keyword: kind + suffix, fields: [...frag, ...ports] }),
     };
   }
   if (query.has('sport')) throw new QueryError('sport needs tcp, udp or sctp');
   if (kind === 'protocol') {
     const number = numberParameter(query, 'protocol', 0, 255) ?? 0;
-    const fields = [`nw_proto=${number}`, ...frag];
+    const keyword = `ip${family === 6 ? 'v6' : ''}`;
     return {
       ...plain,
       name: `protocol ${number}`,
-      keyword: `ip${family === 6 ? 'v6' : ''}`,
-      fields,
+      ...(isHidden ? HIDDEN_PROTOCOL : { keyword, fields: [`nw_proto=${number}`, ...frag] }),
     };
   }
   if (kind === 'arp') {
@@ -384,8 +386,12 @@ function readTransport(
   return {
     ...plain,
     name: 'icmp',
-    keyword: family === 4 ? 'icmp' : 'icmp6',
-    fields: fragment === 'later' ? frag : [...frag, ...echo],
+    ...(isHidden
+      ? HIDDEN_PROTOCOL
+      : {
+          keyword: family === 4 ? 'icmp' : 'icmp6',
+          fields: fragment === 'later' ? frag : [...frag, ...echo],
+        }),
   };
 }
 

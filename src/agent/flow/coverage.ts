@@ -256,11 +256,17 @@ function takesFrom(outer: Placed, inner: Placed): boolean {
 
 function deciderOf(outer: Placed, inner: Placed): Decider {
   const fragmentsPass =
-    inner.set.readsHeader &&
     takesFragments(inner.entry.action) &&
-    outer.set.readsHeader &&
-    !takesFragments(outer.entry.action);
+    !takesFragments(outer.entry.action) &&
+    inner.set.addresses.some(
+      ({ family }) => missesFragments(inner.set, family) && missesFragments(outer.set, family),
+    );
   return { name: outer.key, fragmentsPass };
+}
+
+/** True when a later fragment lacks what the set reads: with IPv6 it does not say its protocol either. */
+function missesFragments({ readsHeader, protocols }: MatchSet, family: IpFamily): boolean {
+  return readsHeader || (family === 6 && protocols !== undefined);
 }
 
 /** The one destination port of a set. */

@@ -22,7 +22,10 @@ import { maskedPorts } from './port-range.ts';
 /** One choice of protocol and ports. */
 export interface TransportChoice {
   readonly match: Match;
-  /** The same for later fragments, which carry no transport header; only where the match reads one. */
+  /**
+   * The same for later fragments, which carry no transport header and with IPv6 do not say the protocol; only where the
+   * match reads that.
+   */
   readonly fragmentMatch?: Match;
 }
 
@@ -83,6 +86,8 @@ const ECHO_REPLIES: ReadonlyMap<number, number> = new Map([
 ]);
 const ACK: MatchField = { field: 'tcpFlags', value: 0x10, mask: 0x10 };
 const FRAGMENT_LATER: MatchField = { field: 'ipFrag', value: 3, mask: 3 };
+/** What Open vSwitch sees as the protocol of a later fragment of IPv6 (RFC 8200 section 4.5): it reads no further header. */
+const IPV6_FRAGMENT: MatchField = { field: 'ipProto', value: 44 };
 const FRAGMENT_NOT_LATER: MatchField = { field: 'ipFrag', value: 0, mask: 2 };
 
 /**
@@ -149,7 +154,7 @@ export function ruleDimensions(
         addressField(family === 6 ? 'ipv6Dst' : 'ipv4Dst', prefix),
       ),
       transports: ofProtocolFamily(protocols, family).flatMap((protocol) =>
-        transportChoices(protocol, sourcePorts, destinationPorts, [
+        transportChoices(protocol, family, sourcePorts, destinationPorts, [
           ...fixed.transport,
           ...(reply && protocol === IP_PROTO.tcp && match.tcpFlags === undefined ? [ACK] : []),
         ]),
@@ -172,12 +177,14 @@ export function replyDimensions(match: RuleMatch, sides: SideAddresses = {}): Ru
 /** The choices of ports for one protocol; `fixed` are the other fields of the transport header. */
 function transportChoices(
   protocol: number | undefined,
+  family: IpFamily | undefined,
   sourcePorts: readonly PortMatch[] | undefined,
   destinationPorts: readonly PortMatch[] | undefined,
   fixed: readonly MatchField[],
 ): TransportChoice[] {
   const ipProto: Match = protocol === undefined ? [] : [{ field: 'ipProto', value: protocol }];
   const fields = protocol === undefined ? undefined : PORT_FIELDS.get(protocol);
+  const fragmentMatch = [...(family === 6 ? [IPV6_FRAGMENT] : ipProto), FRAGMENT_LATER];
   const choices: TransportChoice[] = [];
   for (const source of (fields && sourcePorts) ?? [undefined]) {
     for (const destination of (fields && destinationPorts) ?? [undefined]) {
@@ -186,12 +193,15 @@ function transportChoices(
         ...portField(fields?.destination, destination),
         ...fixed,
       ];
-      if (header.length === 0) return [{ match: ipProto }];
+      if (header.length === 0) {
+        const hidesProtocol = family === 6 && protocol !== undefined;
+        return [hidesProtocol ? { match: ipProto, fragmentMatch } : { match: ipProto }];
+      }
       // A later fragment carries no transport header and reads as one of zeros.
       const readsAsLater = header.every(({ value }) => value === 0);
       choices.push({
         match: [...ipProto, ...(readsAsLater ? [FRAGMENT_NOT_LATER] : []), ...header],
-        fragmentMatch: [...ipProto, FRAGMENT_LATER],
+        fragmentMatch,
       });
     }
   }

@@ -115,6 +115,18 @@ void t.test(
       'udp,metadata=0x3e8,nw_dst=10.1.0.25,tp_dst=80',
     ]);
     t.equal(egressMatches({ vni: 1000, match, action: 'deny' }).length, 2);
+    // With IPv6 they do not even say their protocol: Open vSwitch sees that of the fragment header (RFC 8200 section 4.5).
+    for (const [more, want] of [
+      [{ dstPort: 80 }, 'udp6,metadata=0x3e8,ipv6_dst=fd00::25,tp_dst=80'],
+      [{}, 'udp6,metadata=0x3e8,ipv6_dst=fd00::25'],
+    ] as const) {
+      const six = { dstIP: 'fd00::25', protocol: 'UDP', ...more };
+      t.strictSame(egressMatches({ vni: 1000, match: six, action: 'allow' }), [
+        'ipv6,metadata=0x3e8,ipv6_dst=fd00::25,nw_proto=44,nw_frag=later',
+        want,
+      ]);
+      t.strictSame(egressMatches({ vni: 1000, match: six, action: 'deny' }), [want]);
+    }
   },
 );
 
