@@ -37,7 +37,7 @@ export interface RuleRow {
 export async function until<T>(
   what: string,
   check: () => Promise<T | undefined | false> | T | undefined | false,
-  timeoutMs = 10_000,
+  timeoutMs = 30_000,
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   let last: unknown;
@@ -192,7 +192,7 @@ export class TestAgent {
   }
 
   /** Waits until `/rules` has the entry in a state that `check` accepts. */
-  async rule(name: string, check: (row: RuleRow) => boolean, timeoutMs = 10_000): Promise<RuleRow> {
+  async rule(name: string, check: (row: RuleRow) => boolean, timeoutMs = 30_000): Promise<RuleRow> {
     const look = async (): Promise<RuleRow> => {
       const row = (await this.json<RuleRow[]>('/rules')).find(
         (candidate) => candidate.name === name,

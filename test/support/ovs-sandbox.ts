@@ -53,7 +53,7 @@ const SEARCH = [...(process.env['PATH'] ?? '').split(':'), ...SBIN];
 const SCHEMAS = ['/usr/share/openvswitch', '/usr/local/share/openvswitch'].map((dir) =>
   join(dir, 'vswitch.ovsschema'),
 );
-const COMMAND_TIMEOUT_MS = 15_000;
+const COMMAND_TIMEOUT_MS = 45_000;
 
 function findProgram(name: string): string | undefined {
   return SEARCH.map((dir) => join(dir, name)).find((path) => existsSync(path));
@@ -180,13 +180,13 @@ class Sandbox implements OvsSandbox {
   vsctl(...args: string[]): Promise<string> {
     return capture(
       programPath('ovs-vsctl'),
-      [`--db=unix:${this.databaseSocket}`, '--timeout=10', ...args],
+      [`--db=unix:${this.databaseSocket}`, '--timeout=30', ...args],
       this.#env,
     );
   }
 
   ofctl(...args: string[]): Promise<string> {
-    return capture(programPath('ovs-ofctl'), ['-t', '10', ...args], this.#env);
+    return capture(programPath('ovs-ofctl'), ['-t', '30', ...args], this.#env);
   }
 
   run(program: string, ...args: string[]): Promise<string> {
