@@ -69,9 +69,11 @@ export const dpuNetworkSpecSchema = z
           .default({})
           .describe('Labels that the namespace must carry, all of them.'),
       })
+      // Replaced as a whole: server-side apply would leave a null where the last label was taken away.
+      .meta({ 'x-kubernetes-map-type': 'atomic' })
       .optional()
       .describe(
-        'Namespaces whose rules may name this network, by label, in addition to namespaces.',
+        'Namespaces whose rules may name this network, by label, in addition to namespaces. An empty selector: all of them.',
       ),
     subnets: z
       .array(prefixText)
