@@ -5,6 +5,7 @@
 import * as z from 'zod';
 import { flowSchema, ruleSchema, statusSchema } from '../../src/cli/answer.ts';
 import { explainSchema, ruleAnswerSchema } from '../../src/cli/explain.ts';
+import { offloadSchema, whatIfSchema } from '../../src/cli/offload.ts';
 import {
   diffSchema,
   dropRow,
@@ -39,6 +40,13 @@ const trace = PARAMETERS.map(([flags, says]) => {
 });
 const SECONDS = ['seconds', 'how long, 1..86400; 600 when it is not given', '1'] as const;
 const until = z.string().nullable();
+const ASSUME = ['assume', 'reasons as on another datapath: kernel, doca or userspace'] as const;
+const RULE_EXAMPLE = JSON.stringify({
+  apiVersion: 'dpu.network/v1alpha1',
+  kind: 'DPURule',
+  metadata: { name: 'icmp', namespace: 'tenant-a' },
+  spec: { rules: [{ vni: 1000, action: 'deny', match: { protocol: 'ICMP' } }] },
+});
 
 /** Every endpoint. */
 export const DEBUG_PATHS: readonly DebugPath[] = [
@@ -56,6 +64,20 @@ export const DEBUG_PATHS: readonly DebugPath[] = [
       ['rule', 'NAMESPACE/NAME or NAMESPACE/NAME/RULE'],
     ],
     schema: z.array(flowSchema),
+  },
+  {
+    path: '/offload',
+    method: 'get',
+    summary: 'By rule: was it handled in hardware, and why would it not be.',
+    parameters: [ASSUME],
+    schema: offloadSchema,
+  },
+  {
+    path: '/offload/what-if',
+    method: 'get',
+    summary: 'What a rule that is not applied yet would take out of hardware.',
+    parameters: [['rule', 'a DPURule as YAML or JSON', RULE_EXAMPLE], ASSUME],
+    schema: whatIfSchema,
   },
   {
     path: '/trace',

@@ -12,6 +12,7 @@ import { CounterReader } from './debug/counters.ts';
 import { DebugServer } from './debug/debug-server.ts';
 import { EventLog, type AgentEvent } from './debug/event-log.ts';
 import { debugRoutes } from './debug/views.ts';
+import { offloadCounts } from './debug/offload.ts';
 import { DesiredState } from './flow/desired.ts';
 import { CONTROLLER_ID } from './flow/reject.ts';
 import { RejectAnswers } from './packet/reject-answers.ts';
@@ -20,6 +21,8 @@ import type { CompiledEntry } from './flow/rule-flows.ts';
 import { Interventions } from './interventions.ts';
 import type { LogLevel } from './log.ts';
 import { AgentMetrics } from './metrics.ts';
+import { OffloadReader } from './offload/offload-reader.ts';
+import { controlSocket } from './overlay/control-socket.ts';
 import { FlowRestoreWait } from './overlay/flow-restore-wait.ts';
 import { EndpointMoves } from './overlay/endpoint-moves.ts';
 import { LOCAL_RECONNECT, OvsBridge } from './overlay/ovs-bridge.ts';
@@ -53,6 +56,7 @@ export class Agent implements ActingAgent {
   readonly counters: CounterReader;
   readonly flowRestore: FlowRestoreWait;
   readonly interventions: Interventions;
+  readonly offload: OffloadReader;
   readonly #logger: EventLog;
   readonly zones: ZoneKeeper;
   readonly #debug: DebugServer;
@@ -99,7 +103,14 @@ export class Agent implements ActingAgent {
       poke: () => this.reconciler.poke(performance.now()),
       logger,
     });
+    this.offload = new OffloadReader({
+      control: () => controlSocket(this.#config.ovs),
+      bridge: config.ovs.bridge,
+      datapathType: () => this.bridge.datapathType,
+      logger,
+    });
     this.metrics = new AgentMetrics({
+      offload: () => offloadCounts(this),
       flows: () => this.flowCounts(),
       rules: () => this.ruleCounts(),
       groupMembersLeftOut: () => {
@@ -299,6 +310,7 @@ export class Agent implements ActingAgent {
     reconciler.on('synced', (sync) => {
       this.#answers.forgetRules();
       this.flowRestore.flowsAreIn();
+      if (sync.flowMods > 0) this.offload.forget();
       this.zones.look(this.#trackedVnis());
       if (first) this.#logger.info({ ...sync, flows: this.flowCounts() }, 'first sync complete');
       else if (sync.flowMods > 0) this.#logger.info({ ...sync }, 'synced');

@@ -10,6 +10,7 @@ import type { Change } from './flow/diff.ts';
 import type { IgnoredReason } from './overlay/endpoint-peers.ts';
 import type { ReconcileObserver, Stage } from './reconcile/reconciler.ts';
 import type { RejectResult } from './packet/reject-answers.ts';
+import type { OffloadVerdict } from './offload/evidence.ts';
 import type { RuleState } from './reconcile/rule-status.ts';
 
 const FAST_BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5];
@@ -18,6 +19,8 @@ const FAST_BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0
 export interface ScrapeSource {
   flows(): { readonly desired: number; readonly installed: number; readonly foreign: number };
   rules(): Promise<Readonly<Record<RuleState, number>>>;
+  /** Entries of rules by what evidence says of their offload. */
+  offload(): Readonly<Record<OffloadVerdict, number>>;
   /** Members of groups that rules do not act on, since they stand in other VNIs. */
   groupMembersLeftOut(): number;
   /** Endpoints that other DPUs claim and that are left out here. */
@@ -121,6 +124,15 @@ export class AgentMetrics implements ReconcileObserver {
       async collect() {
         const counts = await source.rules();
         for (const [state, count] of Object.entries(counts)) this.set({ state }, count);
+      },
+    });
+    new Gauge({
+      name: 'dpu_agent_rules_offload',
+      help: 'entries of DPURules by where their packets were handled: full (hardware alone), partial, none, notObserved',
+      labelNames: ['state'],
+      registers,
+      collect() {
+        for (const [state, count] of Object.entries(source.offload())) this.set({ state }, count);
       },
     });
     new Gauge({

@@ -58,6 +58,8 @@ export const ruleSchema = z.object({
   packets: count,
   bytes: count,
   rateLimited: count,
+  /** What evidence says of its offload: `full`, `partial`, `none`, `notObserved`. */
+  offload: z.string().optional(),
 });
 
 /** As much of an entry as filters need; the rest stays as it came. */

@@ -15,6 +15,7 @@ import { addExplainVerbs } from './explain.ts';
 import { flowsPath, formatFlows, type FlowFilter } from './flows.ts';
 import { filterRules, formatRules, type RuleFilter } from './rules.ts';
 import { formatStatus, statusExit } from './status.ts';
+import { addOffloadVerb } from './offload.ts';
 import { addTableVerbs } from './table-verb.ts';
 import { paint, plain, type Layout } from './terminal.ts';
 import { addTopVerb } from './top.ts';
@@ -149,6 +150,7 @@ function addVerbs(program: Command, world: Surroundings, end: (exit: number) => 
   addTraceVerb(program, context);
   addExplainVerbs(program, context);
   addTableVerbs(program, context);
+  addOffloadVerb(program, context);
   addTopVerb(program, context);
   addActionVerbs(program, context);
   addCompletionVerb(program, context);

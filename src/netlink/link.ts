@@ -17,7 +17,10 @@ const RTM_NEWLINK = 16;
 const RTM_GETLINK = 18;
 
 const IFINFOMSG_SIZE = 16;
-const IFLA = { ADDRESS: 1, IFNAME: 3, MTU: 4, MASTER: 10, LINKINFO: 18, EXT_MASK: 29 } as const;
+const IFLA = {
+  ...{ ADDRESS: 1, IFNAME: 3, MTU: 4, MASTER: 10, LINKINFO: 18, EXT_MASK: 29 },
+  ...{ PHYS_SWITCH_ID: 36, PHYS_PORT_NAME: 38 },
+} as const;
 const IFLA_INFO = { KIND: 1, DATA: 2 } as const;
 const IFLA_VXLAN_ID = 1;
 const RTEXT_FILTER_SKIP_STATS = 8;
@@ -42,6 +45,10 @@ export interface Link {
   readonly kind?: string;
   /** VNI of a device of kind `vxlan`; absent when it is 0, as with `external`, or of another kind. */
   readonly vxlanId?: number;
+  /** Switch that the port belongs to, in hex: set in switchdev mode, of any length. */
+  readonly physSwitchId?: string;
+  /** Name of the port in its switch, such as `p0` or `pf0vf1`. */
+  readonly physPortName?: string;
 }
 
 /** The request that dumps all links, without their counters, which are most of the bytes. */
@@ -77,6 +84,8 @@ export function decodeLink(message: NetlinkMessage): Link {
   const address = attributes.get(IFLA.ADDRESS);
   const master = attributes.get(IFLA.MASTER);
   const info = attributes.get(IFLA.LINKINFO);
+  const switchId = attributes.get(IFLA.PHYS_SWITCH_ID);
+  const portName = attributes.get(IFLA.PHYS_PORT_NAME);
   return {
     ifindex: payload.readInt32LE(4),
     name: readText(name),
@@ -85,6 +94,8 @@ export function decodeLink(message: NetlinkMessage): Link {
     ...(address === undefined || address.length === 0 ? {} : { address: formatHardware(address) }),
     ...(master === undefined ? {} : { master: readU32(master, OP) }),
     ...(info === undefined ? {} : decodeLinkInfo(info)),
+    ...(switchId === undefined ? {} : { physSwitchId: switchId.toString('hex') }),
+    ...(portName === undefined ? {} : { physPortName: readText(portName) }),
   };
 }
 

@@ -3,6 +3,12 @@
  * mutated as bytes; what is read out of JSON as JSON, since most broken bytes would not get past JSON.parse.
  */
 import { Buffer } from 'node:buffer';
+import { readFileSync } from 'node:fs';
+import {
+  datapathFlowSteps,
+  parseDatapathKey,
+  parseKeyFields,
+} from '../../src/ovsdb/datapath-flow.ts';
 import { JsonFramer } from '../../src/ovsdb/json-framer.ts';
 import { JsonRpc } from '../../src/ovsdb/jsonrpc.ts';
 import { isJsonArray, type Json } from '../../src/ovsdb/json-value.ts';
@@ -68,6 +74,25 @@ const UNIXCTL: readonly Json[] = [
   { id: 1, error: '"nothing" is not a valid command\n' },
 ];
 
+/** Recorded dumps of a datapath, one sample each. */
+const DUMPS = readFileSync(
+  new URL('../fixtures/ovsdb/dpctl-dump-flows.txt', import.meta.url),
+  'latin1',
+)
+  .split(/^@ .*\n/m)
+  .slice(1)
+  .map((text) => Buffer.from(text, 'latin1'));
+
+/** Reads a dump to its end, and the match of each flow. */
+function readDump(input: Buffer): void {
+  const steps = datapathFlowSteps(input.toString('latin1'));
+  let step = steps.next();
+  while (step.done !== true) step = steps.next();
+  for (const { key } of step.value.flows) {
+    for (const value of parseDatapathKey(key)?.values() ?? []) parseKeyFields(value);
+  }
+}
+
 function frame(chunks: readonly Buffer[]): string {
   const framer = new JsonFramer();
   return outcomeOf(() => [...chunks.flatMap((chunk) => framer.push(chunk)), framer.pendingBytes]);
@@ -127,5 +152,6 @@ export const OVSDB_DECODERS: readonly FuzzedDecoder[] = [
     parseNextConfig(decodeTransactReply(OPERATIONS, json)[1]);
   }),
   jsonDecoder('ovsdb jsonrpc', MESSAGES, receive),
+  bytesDecoder('datapath flow dump', DUMPS, readDump),
   jsonDecoder('unixctl reply', UNIXCTL, (json) => void parseUnixctlReply('fuzz', json)),
 ];

@@ -7,6 +7,7 @@ import type { DesiredState } from '../flow/desired.ts';
 import type { ActualState } from '../flow/diff.ts';
 import type { CompiledEntry } from '../flow/rule-flows.ts';
 import type { AgentMetrics } from '../metrics.ts';
+import type { OffloadReader } from '../offload/offload-reader.ts';
 import type { OvsBridge } from '../overlay/ovs-bridge.ts';
 import type { LastSync } from '../reconcile/reconciler.ts';
 import type { RuleState, RuleStatus } from '../reconcile/rule-status.ts';
@@ -37,6 +38,7 @@ export interface AgentView {
   /** Recent events, oldest first. */
   readonly events: readonly AgentEvent[];
   readonly counters: CounterReader;
+  readonly offload: OffloadReader;
   readonly zones: { readonly problems: readonly SourceProblem[] };
   readonly flowRestore: { readonly problems: readonly SourceProblem[] };
   readonly metrics: AgentMetrics;

@@ -14,6 +14,8 @@ import { explainAnswer, ruleAnswer } from './explain.ts';
 import { networksOf, peersOf, portsOf } from './inventory.ts';
 import { checkParameters, numberParameter } from './query.ts';
 import { diffAnswer, dropsAnswer, groupsAnswer } from './switch-report.ts';
+import { verdictOf } from '../offload/evidence.ts';
+import { offloadAnswer, whatIfAnswer } from './offload.ts';
 import { bundleAnswer } from './support-bundle.ts';
 import { traceAnswer } from './trace.ts';
 
@@ -28,6 +30,8 @@ export function debugRoutes(agent: AgentView): Map<string, DebugRoute> {
     ['/status', async () => ({ body: await statusOf(agent) })],
     ['/rules', async () => ({ body: await rulesOf(agent) })],
     ['/flows', (query) => flowsAnswer(agent, query)],
+    ['/offload', (query) => offloadAnswer(agent, query)],
+    ['/offload/what-if', (query) => whatIfAnswer(agent, query)],
     ['/trace', (query) => traceAnswer(agent, query)],
     ['/rule', (query) => ruleAnswer(agent, query)],
     ['/explain', (query) => explainAnswer(agent, query)],
@@ -113,11 +117,13 @@ async function statusOf(agent: AgentView): Promise<unknown> {
 
 async function rulesOf(agent: AgentView): Promise<unknown[]> {
   const counters = await agent.counters.read();
+  const evidence = agent.offload.latest;
   return agent.ruleStatuses().map(({ cookie, ...row }) => ({
     ...row,
     packets: counters?.rules.get(cookie)?.packets ?? 0,
     bytes: counters?.rules.get(cookie)?.bytes ?? 0,
     rateLimited: counters?.limited.get(cookie) ?? 0,
+    offload: verdictOf(evidence?.rules.get(cookie)),
   }));
 }
 

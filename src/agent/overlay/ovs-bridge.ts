@@ -21,12 +21,12 @@ import {
   VSWITCH_COLUMNS,
   type BridgeRow,
   type InterfaceRow,
+  type OpenVSwitchRow,
   type PortRow,
 } from '../../ovsdb/vswitch.ts';
 import type { AgentConfig } from '../config.ts';
 import type { Tunnel } from '../flow/model.ts';
 import type { SourceProblem } from '../sources/source.ts';
-import type { PortFacts } from './attachments.ts';
 import { bridgeLock, OWNER_KEY, planTunnel, TUNNEL_PORT } from './tunnel-port.ts';
 import { findVtepAddress, type SearchedVtep, type VtepAddress } from './vtep-address.ts';
 
@@ -132,6 +132,16 @@ export class OvsBridge extends EventEmitter<OvsBridgeEvents> {
     return type === '' ? 'system' : type;
   }
 
+  /** The row of Open_vSwitch: version and switches of the daemon; undefined until the database has been read. */
+  get openVSwitch(): OpenVSwitchRow | undefined {
+    return readOpenVSwitch(this.#client.cache);
+  }
+
+  /** The row of the bridge; undefined while there is none. */
+  get row(): BridgeRow | undefined {
+    return this.#bridge;
+  }
+
   /** Whether ovs-vswitchd is told to wait for flows; undefined while that is not known or not ours to change. */
   get flowRestoreWait(): boolean | undefined {
     if (!this.synced || !this.lockHeld) return undefined;
@@ -176,7 +186,7 @@ export class OvsBridge extends EventEmitter<OvsBridgeEvents> {
   }
 
   /** Every port of the bridge, our own tunnel port left out. */
-  get ports(): PortFacts[] {
+  get ports(): InterfaceRow[] {
     const bridge = this.#bridge;
     if (bridge === undefined) return [];
     return readPorts(this.#client.cache, bridge)
