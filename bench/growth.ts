@@ -2,9 +2,8 @@
  * Workload `growth`: what becomes of time, memory and the event loop as the flow table grows from 1,000 flows to a million,
  * through the real reconciler. Every size is a process of its own, so that no size pays for the one before.
  */
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { BenchSwitch } from './bench-switch.ts';
+import { childAnswer } from './child.ts';
 import { median } from './sample.ts';
 import { sizesOf, sizeText } from './sized-workload.ts';
 import type {
@@ -55,17 +54,9 @@ const STEPS = [
 
 async function live(mode: 'agent' | 'floor', bench: BenchSwitch, flowCount: number): Promise<Life> {
   await bench.empty();
+  const args = [mode, bench.path, String(flowCount)];
   const program = new URL('growth-process.ts', import.meta.url);
-  const child = fork(program, [mode, bench.path, String(flowCount)], {
-    execArgv: [`--max-old-space-size=${HEAP_MIB}`],
-    serialization: 'advanced',
-  });
-  const ended = once(child, 'exit').then(([status]) => {
-    throw new Error(`the ${mode} of ${flowCount} flows ended with ${String(status)}`);
-  });
-  const [life] = (await Promise.race([once(child, 'message'), ended])) as [Life];
-  await ended.catch(() => {});
-  return life;
+  return childAnswer<Life>(program, args, [`--max-old-space-size=${HEAP_MIB}`]);
 }
 
 /** All that was measured of one size. */

@@ -15,6 +15,7 @@ import { oneChange } from './one-change.ts';
 import { ports } from './ports.ts';
 import { runFacts } from './machine.ts';
 import { formatResult, toJson, type RunFacts, type WorkloadResult } from './report.ts';
+import { scale } from './scale.ts';
 import { stall } from './stall.ts';
 import type { BenchContext, Workload } from './workload.ts';
 
@@ -25,6 +26,7 @@ const WORKLOADS: readonly Workload[] = [
   oneChange,
   ports,
   growth,
+  scale,
   stall,
   lab,
   codec,

@@ -42,6 +42,7 @@ const UNIT_TEXT: Readonly<Record<Unit | 'x', string>> = {
   ns: ' ns',
   bytes: ' B',
   probes: '',
+  flows: '',
   x: 'x',
 };
 

@@ -4,7 +4,7 @@
  */
 
 /** What the samples of a row count. */
-export type Unit = 'ms' | 'ns' | 'bytes' | 'probes';
+export type Unit = 'ms' | 'ns' | 'bytes' | 'probes' | 'flows';
 
 /** One subject of a comparison. */
 export interface Row {
