@@ -6,6 +6,7 @@
 import { Buffer } from 'node:buffer';
 import { DecodeError } from '../base/error.ts';
 import { OpenFlowError } from './errors.ts';
+import { readLearn, writeLearn, type LearnPart } from './learn.ts';
 import { bufferOver } from './match.ts';
 import * as nicira from './nicira.ts';
 import type { Subfield } from './nicira.ts';
@@ -13,6 +14,14 @@ import { NXAST, NX_VENDOR_ID, OFPAT, OFPP, OFPR, OFP_MESSAGE_MAX } from './ofp13
 import { fieldByName } from './oxm-fields.ts';
 import type { FieldName, OxmField, OxmValue } from './oxm-fields.ts';
 import { checkedMask, fits, isPort, readOxm, refuse, writeValue, writeWord } from './oxm.ts';
+
+/** One field of a learned flow: it matches, or writes (`load`), as many bits as `to` says. */
+export interface LearnSpec {
+  readonly use: 'match' | 'load';
+  readonly to: { readonly field: FieldName; readonly start: number; readonly bits: number };
+  /** Bits of the packet that is learned from; for `load` also a constant of at most 64 bits. */
+  readonly from: { readonly field: FieldName; readonly start: number } | bigint;
+}
 
 /** One action. */
 export type Action =
@@ -72,11 +81,24 @@ export type Action =
       readonly reason?: number;
       readonly meterId?: number;
     }
+  /** Adds a flow to `table`, made from the packet. Timeouts in seconds; `limit`: most flows of the table and cookie. */
+  | {
+      readonly type: 'learn';
+      readonly table: number;
+      readonly priority: number;
+      readonly cookie: bigint;
+      readonly idleTimeout?: number;
+      readonly hardTimeout?: number;
+      readonly limit?: number;
+      readonly specs: readonly LearnSpec[];
+    }
   /** The bytes of an action that this product does not express; from decoding, and encoded as they are. */
   | { readonly type: 'unknown'; readonly bytes: Uint8Array };
 
 /** Bytes that an encoder of actions may write beyond the longest message before it notices. */
 export const ACTION_OVERRUN = 0x10100;
+/** Fields of one learned flow. */
+const SPECS_MAX = 256;
 /** Nesting of clone and ct that is decoded; what is deeper stays `unknown`. */
 const DEPTH_MAX = 16;
 
@@ -193,6 +215,59 @@ function writeControllerAction(
   return nicira.writeMeteredController(out, at, { maxLen, controllerId, reason, meterId });
 }
 
+function learnPart({ use, to, from }: LearnSpec): LearnPart {
+  const target = subfieldOf(to.field, to.start, to.bits);
+  if (use === 'load') writable(target.field);
+  if (typeof from !== 'bigint') {
+    return { use, to: target, from: subfieldOf(from.field, from.start, to.bits) };
+  }
+  if (use === 'match' || to.bits > 64 || from < 0n || from >> BigInt(to.bits) !== 0n) {
+    refuse('ACTION', 'RANGE', target.field, `cannot learn the constant ${from}`);
+  }
+  return { use, to: target, from };
+}
+
+function writeLearnAction(
+  out: Buffer,
+  at: number,
+  action: Action & { readonly type: 'learn' },
+): number {
+  const { cookie, specs } = action;
+  if (cookie < 0n || cookie >> 64n !== 0n) {
+    refuse('ACTION', 'RANGE', { name: 'cookie' }, `${cookie} is no cookie`);
+  }
+  inRange('number of specs', specs.length, SPECS_MAX);
+  return writeLearn(out, at, {
+    table: inRange('table', action.table, 0xfe),
+    priority: inRange('priority', action.priority, 0xffff),
+    cookie,
+    idleTimeout: inRange('idleTimeout', action.idleTimeout ?? 0, 0xffff),
+    hardTimeout: inRange('hardTimeout', action.hardTimeout ?? 0, 0xffff),
+    limit: inRange('limit', action.limit ?? 0, 0xffffffff),
+    parts: specs.map(learnPart),
+  });
+}
+
+function readLearnAction(bytes: Buffer, at: number, size: number): Action | undefined {
+  const learn = readLearn(bytes, at, size);
+  if (learn === undefined) return undefined;
+  const { table, priority, cookie, idleTimeout, hardTimeout, limit } = learn;
+  return {
+    type: 'learn',
+    table,
+    priority,
+    cookie,
+    ...(idleTimeout === 0 ? {} : { idleTimeout }),
+    ...(hardTimeout === 0 ? {} : { hardTimeout }),
+    ...(limit === 0 ? {} : { limit }),
+    specs: learn.parts.map(({ use, to, from }) => ({
+      use,
+      to: { field: to.field.name, start: to.start, bits: to.bits },
+      from: typeof from === 'bigint' ? from : { field: from.field.name, start: from.start },
+    })),
+  };
+}
+
 function writeAction(out: Buffer, at: number, action: Action): number {
   switch (action.type) {
     case 'output': {
@@ -244,6 +319,8 @@ function writeAction(out: Buffer, at: number, action: Action): number {
     }
     case 'controller':
       return writeControllerAction(out, at, action);
+    case 'learn':
+      return writeLearnAction(out, at, action);
     case 'unknown':
       out.set(action.bytes, at);
       return at + action.bytes.length;
@@ -385,6 +462,9 @@ function readNicira(bytes: Buffer, at: number, size: number, depth: number): Act
         type: 'clone',
         actions: readActions(bytes, at + nicira.NX_CLONE_SIZE, at + size, depth + 1),
       };
+    case NXAST.LEARN:
+    case NXAST.LEARN2:
+      return readLearnAction(bytes, at, size);
     case NXAST.CT:
       return readCt(bytes, at, size, depth);
     default:

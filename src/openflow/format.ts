@@ -215,6 +215,26 @@ function formatCt(action: Action & { readonly type: 'ct' }): string {
   return `ct(${parts.filter((part) => part !== '').join(',')})`;
 }
 
+function formatLearn(action: Action & { readonly type: 'learn' }): string {
+  const { table, idleTimeout, hardTimeout, priority, cookie, limit, specs } = action;
+  const parts = [
+    `table=${table}`,
+    idleTimeout === undefined ? '' : `idle_timeout=${idleTimeout}`,
+    hardTimeout === undefined ? '' : `hard_timeout=${hardTimeout}`,
+    priority === DEFAULT_PRIORITY ? '' : `priority=${priority}`,
+    cookie === 0n ? '' : `cookie=${hex(cookie)}`,
+    limit === undefined ? '' : `limit=${limit}`,
+    ...specs.map(({ use, to, from }) => {
+      const target = formatSubfield(to.field, to.start, to.bits);
+      const source =
+        typeof from === 'bigint' ? hex(from) : formatSubfield(from.field, from.start, to.bits);
+      if (use === 'load') return `load:${source}->${target}`;
+      return source === target ? target : `${target}=${source}`;
+    }),
+  ];
+  return `learn(${parts.filter((part) => part !== '').join(',')})`;
+}
+
 function formatAction(action: Action): string {
   switch (action.type) {
     case 'output':
@@ -247,6 +267,8 @@ function formatAction(action: Action): string {
       return formatCt(action);
     case 'controller':
       return formatController(action);
+    case 'learn':
+      return formatLearn(action);
     case 'unknown':
       return `unknown(${Buffer.from(action.bytes).toString('hex')})`;
   }

@@ -165,6 +165,7 @@ export const NXAST = {
   CT: 35,
   CONTROLLER2: 37,
   CLONE: 42,
+  LEARN2: 45,
 } as const;
 
 /** Experimenter types of ONF bundles on OpenFlow 1.3. */

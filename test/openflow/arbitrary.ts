@@ -3,7 +3,7 @@
  * returns them.
  */
 import fc from 'fast-check';
-import type { Action } from '../../src/openflow/action.ts';
+import type { Action, LearnSpec } from '../../src/openflow/action.ts';
 import type { Match, MatchField } from '../../src/openflow/match.ts';
 import { OXM_FIELDS, fieldByName } from '../../src/openflow/oxm-fields.ts';
 import type { FieldName, OxmField, OxmValue } from '../../src/openflow/oxm-fields.ts';
@@ -156,6 +156,22 @@ const move: fc.Arbitrary<Action> = fc
     );
   });
 
+const learnSpec: fc.Arbitrary<LearnSpec> = fc
+  .tuple(anyFieldName.map(spec), writableField)
+  .chain(([from, to]) => {
+    const width = Math.min(from.nxmBits, to.nxmBits);
+    return fc
+      .tuple(fc.integer({ min: 1, max: width }), fc.nat(), fc.nat(), fc.nat({ max: 2 }))
+      .map(([bits, start, toStart, kind]): LearnSpec => ({
+        use: kind === 0 ? 'match' : 'load',
+        to: { field: to.name, start: toStart % (to.nxmBits - bits + 1), bits },
+        from:
+          kind === 2 && bits <= 64
+            ? BigInt.asUintN(bits, BigInt(start) * 0x10001n)
+            : { field: from.name, start: start % (from.nxmBits - bits + 1) },
+      }));
+  });
+
 const u16 = fc.nat({ max: 0xffff });
 const u32 = fc.nat({ max: 0xffffffff });
 const port = fc.oneof(fc.integer({ min: 1, max: 0xfeff }), fc.constant(0xfffffffe));
@@ -174,6 +190,22 @@ const simple: fc.Arbitrary<Action> = fc.oneof(
   fc
     .tuple(fc.nat({ max: 0xff }), port)
     .map(([table, number]): Action => ({ type: 'resubmit', table, port: number })),
+  fc
+    .tuple(
+      u16,
+      fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
+      fc.array(learnSpec, { maxLength: 4 }),
+    )
+    .map(([some, cookie, specs]): Action => ({
+      type: 'learn',
+      table: some % 0xff,
+      priority: some,
+      cookie,
+      ...(some % 2 === 0 ? {} : { idleTimeout: some }),
+      ...(some % 3 === 0 ? {} : { hardTimeout: some }),
+      ...(some % 5 === 0 ? {} : { limit: some * 0x10001 }),
+      specs,
+    })),
   fc.tuple(u32, fc.integer({ min: 2, max: 64 }), fc.nat()).map(([id, clauses, any]): Action => ({
     type: 'conjunction',
     id,
