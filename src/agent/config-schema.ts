@@ -3,7 +3,12 @@
  * docs/reference/config.md. Addresses, MACs and VNIs leave it parsed. What one key alone cannot say is in config-check.ts.
  */
 import { z } from 'zod';
-import { conntrackSchema, defaultActionSchema, unknownUnicastSchema } from '../api/dpu-network.ts';
+import {
+  conntrackSchema,
+  defaultActionSchema,
+  remoteLearningSchema,
+  unknownUnicastSchema,
+} from '../api/dpu-network.ts';
 import {
   addressText,
   dnsLabel,
@@ -85,6 +90,7 @@ const networkSchema = z.strictObject({
   defaultAction: defaultActionSchema,
   unknownUnicast: unknownUnicastSchema,
   conntrack: conntrackSchema,
+  remoteLearning: remoteLearningSchema,
 });
 
 const namespaces = z.array(dnsLabel).max(LIST_MAX).default([]);
@@ -246,6 +252,19 @@ export const agentConfigSchema = z.strictObject({
     })
     .prefault({})
     .describe('Connection tracking, for networks that have it on.'),
+  learning: z
+    .strictObject({
+      limit: wholeNumber(1, 65_536)
+        .default(1024)
+        .describe(
+          'Most MACs that are learned of one peer in one network; what is more stays unknown.',
+        ),
+      ageSeconds: wholeNumber(1, 65_535)
+        .default(300)
+        .describe('How long a learned MAC is kept after its last packet.'),
+    })
+    .prefault({})
+    .describe('Bounds of what is learned, for networks that have remoteLearning on.'),
   debug: z
     .strictObject({
       socket: absolutePath('/run/dpu-agent/debug.sock')

@@ -38,6 +38,7 @@ export interface NetworkConfig {
   readonly defaultAction: { readonly ingress: DefaultAction; readonly egress: DefaultAction };
   readonly unknownUnicast: UnknownUnicast;
   readonly conntrack: 'on' | 'off';
+  readonly remoteLearning: 'on' | 'off';
 }
 
 /** A local endpoint whose OVS port carries no external_ids. */
@@ -98,6 +99,8 @@ export interface AgentConfig {
     readonly lastZone: number;
     readonly warmUpSeconds: number;
   };
+  /** Bounds of `remoteLearning`. */
+  readonly learning: { readonly limit: number; readonly ageSeconds: number };
   readonly debug: { readonly socket: string; readonly allowMutations: boolean };
   readonly metrics: { readonly listen: ListenAddress | 'off' };
   readonly log: { readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' };

@@ -200,7 +200,7 @@ export class AgentMetrics implements ReconcileObserver {
     for (const { kind } of changes) {
       if (kind.startsWith('meter_')) this.#meterMods.inc({ op: kind.slice('meter_'.length) });
       else if (kind.startsWith('group_')) this.#groupMods.inc({ op: kind.slice('group_'.length) });
-      else this.#flowMods.inc({ op: kind });
+      else this.#flowMods.inc({ op: kind === 'forget' ? 'delete' : kind });
     }
   }
 

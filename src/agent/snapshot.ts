@@ -63,7 +63,12 @@ export function makeSnapshot(inputs: SnapshotInputs, previous?: RuleSet): BuiltS
       });
     }
     const tracking = view.conntrack === 'on' ? inputs.tracking.get(view.vni) : undefined;
-    networks.push(tracking === undefined ? view : { ...view, tracking });
+    const learning = view.remoteLearning === 'on' ? config.learning : undefined;
+    networks.push({
+      ...view,
+      ...(tracking === undefined ? {} : { tracking }),
+      ...(learning === undefined ? {} : { learning }),
+    });
   }
   networks.sort((a, b) => a.vni - b.vni);
   const knownVnis = new Set<number>(networks.map(({ vni }) => vni));

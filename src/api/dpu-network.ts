@@ -54,6 +54,14 @@ export const conntrackSchema = z
   .default('off')
   .describe('Whether replies of an allowed connection are allowed. Write the value in quotes.');
 
+/** Whether endpoints of peers are learned; shared with the agent's configuration. */
+export const remoteLearningSchema = z
+  .enum(['on', 'off'])
+  .default('off')
+  .describe(
+    'Whether a MAC that nobody declared is learned from packets of a known peer. Write the value in quotes.',
+  );
+
 /** Schema of `spec`. */
 export const dpuNetworkSpecSchema = z
   .strictObject({
@@ -100,6 +108,7 @@ export const dpuNetworkSpecSchema = z
       .optional()
       .describe('How pods are attached. Empty: their primary interface.'),
     conntrack: conntrackSchema,
+    remoteLearning: remoteLearningSchema,
     defaultAction: defaultActionSchema,
     unknownUnicast: unknownUnicastSchema,
     dhcp: z

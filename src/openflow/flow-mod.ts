@@ -1,5 +1,5 @@
 /**
- * OFPT_FLOW_MOD beside ADD: the strict delete of a flow, and the decoder of any flow_mod (OpenFlow 1.3.5 section 7.3.4.1).
+ * OFPT_FLOW_MOD beside ADD: the deletes of a flow and of all with one cookie, and the decoder of any flow_mod (OpenFlow 1.3.5 section 7.3.4.1).
  * The layout is in `flow.ts`, the encoder of ADD in
  * `encoded-flow.ts`.
  */
@@ -8,7 +8,9 @@ import { DecodeError } from '../base/error.ts';
 import { MATCH_HEADER_SIZE, MATCH_OFFSET, instructionsOffset, padded } from './encoded-flow.ts';
 import type { EncodedFlow } from './flow.ts';
 import { bufferOver } from './match.ts';
-import { OFPFC, OFPMT_OXM, OFPT } from './ofp13.ts';
+import { OFPFC, OFPG, OFPMT_OXM, OFPP, OFPT, OFP_NO_BUFFER, OFP_VERSION } from './ofp13.ts';
+
+const COOKIE_MASK_ALL = 0xffff_ffff_ffff_ffffn;
 
 /** The fields of a flow_mod. */
 export interface FlowMod {
@@ -41,6 +43,21 @@ export function encodeFlowDelete(flow: EncodedFlow): Uint8Array {
   const size = instructionsOffset(flow.matchLength);
   const message = Buffer.allocUnsafe(size);
   flow.writeHead(message, 0, size, OFPFC.DELETE_STRICT);
+  return message;
+}
+
+/** Encodes the OFPT_FLOW_MOD that deletes all flows of one table with this cookie (DELETE, xid 0). */
+export function encodeCookieDelete(tableId: number, cookie: bigint): Uint8Array {
+  const message = Buffer.alloc(instructionsOffset(0));
+  message.writeUInt32BE(OFP_VERSION * 0x1000000 + OFPT.FLOW_MOD * 0x10000 + message.length, 0);
+  message.writeBigUInt64BE(cookie, 8);
+  message.writeBigUInt64BE(COOKIE_MASK_ALL, 16);
+  message.writeUInt8(tableId, 24);
+  message.writeUInt8(OFPFC.DELETE, 25);
+  message.writeUInt32BE(OFP_NO_BUFFER, 32);
+  message.writeUInt32BE(OFPP.ANY, 36);
+  message.writeUInt32BE(OFPG.ANY, 40);
+  message.writeUInt32BE(OFPMT_OXM * 0x10000 + MATCH_HEADER_SIZE, MATCH_OFFSET);
   return message;
 }
 

@@ -127,6 +127,7 @@ void t.test('defaults are applied', async (t) => {
     namespaces: [],
     subnets: [],
     conntrack: 'off',
+    remoteLearning: 'off',
     defaultAction: { ingress: 'allow', egress: 'allow' },
     unknownUnicast: 'drop',
     dhcp: 'deny',

@@ -297,6 +297,7 @@ export function judged(world: World, objects: readonly DpuRule[]): RuleInput[] {
     world.networks.map(({ vni: net, subnets, ...rest }) => ({
       ...rest,
       conntrack: 'off' as const,
+      remoteLearning: 'off' as const,
       vni: vni(net),
       subnets: subnets.map(prefix),
       namespaces: [net === VNIS[0] ? HOSTILE_NAMESPACE : 'tenant-b'],

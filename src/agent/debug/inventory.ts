@@ -98,6 +98,7 @@ export function networksOf(agent: AgentView): unknown[] {
       egress: network.defaultAction.egress,
       unknownUnicast: network.unknownUnicast,
       conntrack: network.conntrack,
+      remoteLearning: network.remoteLearning,
       rules: rules.get(network.vni) ?? 0,
       local: parties
         .filter(({ vni, port }) => vni === network.vni && port !== undefined)

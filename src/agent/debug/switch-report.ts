@@ -16,6 +16,7 @@ import { OFPMP } from '../../openflow/ofp13.ts';
 import { isOwnCookie } from '../flow/cookie.ts';
 import { DROP_REASONS, dropReasonOf, type DropReason } from '../flow/drop-reason.ts';
 import { isOwnGroup } from '../flow/group-id.ts';
+import { isLearnedFlow } from '../flow/tables/learned.ts';
 import { visitOwnFlows } from '../reconcile/switch-dump.ts';
 import type { AgentView } from './agent-view.ts';
 import { ruleDropReason, type Count } from './counters.ts';
@@ -78,6 +79,7 @@ async function diffWithSwitch(
   const seen = new Set<string>();
   const visit = (stats: FlowStats): void => {
     const { tableId, priority, cookie, match, instructions } = stats;
+    if (isLearnedFlow(stats) && agent.desired.isLearner(cookie)) return;
     const have = encodedFlowFromDump(tableId, priority, cookie, match, instructions);
     const want = agent.desired.flow(have);
     const owner = agent.desired.ownerOf(have) ?? '';

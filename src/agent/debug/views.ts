@@ -4,6 +4,7 @@
 import { formatIp } from '../../base/address.ts';
 import { VERSION } from '../../base/version.ts';
 import { formatInstructions, formatMatch } from '../../openflow/format.ts';
+import { isLearnedCookie } from '../flow/cookie.ts';
 import { dropReasonOf } from '../flow/drop-reason.ts';
 import { lendDumpedFlow } from '../../openflow/flow.ts';
 import { visitOwnFlows } from '../reconcile/switch-dump.ts';
@@ -174,5 +175,6 @@ function isUnder(owner: string | undefined, prefix: string): boolean {
 function ownerText(owner: string | undefined, cookie: bigint): string {
   const reason = dropReasonOf(cookie);
   if (reason !== undefined) return `drop/${reason}`;
+  if (isLearnedCookie(cookie)) return owner ?? 'learned';
   return owner?.replace(/^DPURule\//, '') ?? '';
 }

@@ -30,6 +30,8 @@ export const COOKIE_CATEGORY = {
   rule: 6n,
   shared: 7n,
   device: 8n,
+  /** A learn flow, and what it has learned in table 41. */
+  learned: 9n,
 } as const;
 
 /** Name of a category. */
@@ -86,6 +88,11 @@ export function isRuleCookie(cookie: bigint): boolean {
 /** True when the flow with this cookie is a clause of conjunctions, whoever has them. */
 export function isSharedCookie(cookie: bigint): boolean {
   return isOfCategory(cookie, 'shared');
+}
+
+/** True when the flow with this cookie learns, or was learned. */
+export function isLearnedCookie(cookie: bigint): boolean {
+  return isOfCategory(cookie, 'learned');
 }
 
 /** True when the flow with this cookie is of the pipeline as a whole. */

@@ -65,6 +65,8 @@ export class DesiredState {
   #defaultNames = new Set<string>();
   /** The flow that stands at each claimed key. */
   #flows = new FlowIndex();
+  /** Cookies under which flows learn. */
+  #learners = new Set<bigint>();
   /** By slot: the owner, or all claims, the winner first, where there is more than one. */
   #claims: (string | readonly Claim[])[] = [];
   #coverage = new Coverage();
@@ -94,6 +96,11 @@ export class DesiredState {
   /** The flow that should stand at the key of `flow`; undefined when none should. */
   flow(flow: EncodedFlow): EncodedFlow | undefined {
     return this.#flows.get(flow);
+  }
+
+  /** True while there are to be flows that learn under this cookie. */
+  isLearner(cookie: bigint): boolean {
+    return this.#learners.has(cookie);
   }
 
   /** The unit or entry that has the key of `flow`; `shared` for a flow of several. */
@@ -195,6 +202,7 @@ export class DesiredState {
     this.#defaultNames = other.#defaultNames;
     this.#flows = other.#flows;
     this.#claims = other.#claims;
+    this.#learners = other.#learners;
     this.#coverage = other.#coverage;
     this.#groups = other.#groups;
   }
@@ -251,6 +259,7 @@ export class DesiredState {
       this.#compiled++;
       this.#replaceClaims(unit.name, known?.output.flows ?? [], output.flows);
       this.#replaceGroups(known?.output.groups ?? [], output.groups);
+      this.#replaceLearners(known?.output.learners, output.learners);
       this.#units.set(unit.name, { signature: unit.signature, output });
       yield;
     }
@@ -258,6 +267,7 @@ export class DesiredState {
       if (present.has(name)) continue;
       this.#replaceClaims(name, output.flows, []);
       this.#replaceGroups(output.groups, []);
+      this.#replaceLearners(output.learners, []);
       this.#units.delete(name);
       yield;
     }
@@ -374,6 +384,11 @@ export class DesiredState {
     if (all.length === 0) this.#meters.delete(id);
     else this.#meters.set(id, all);
     this.#dirtyMeters.add(id);
+  }
+
+  #replaceLearners(old: readonly bigint[] = [], next: readonly bigint[] = []): void {
+    for (const cookie of old) this.#learners.delete(cookie);
+    for (const cookie of next) this.#learners.add(cookie);
   }
 
   #replaceGroups(old: readonly EncodedGroup[], next: readonly EncodedGroup[]): void {

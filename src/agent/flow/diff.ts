@@ -2,7 +2,7 @@
  * What has to change in the switch: desired against actual, as whole messages in an order that holds inside one bundle.
  * Only keys that are asked about are looked at. Flows of others never appear here: the mirror leaves them out.
  */
-import { encodeFlowDelete } from '../../openflow/flow-mod.ts';
+import { encodeCookieDelete, encodeFlowDelete } from '../../openflow/flow-mod.ts';
 import type { BundleMessage } from '../../openflow/bundle.ts';
 import type { EncodedFlow } from '../../openflow/flow.ts';
 import {
@@ -16,8 +16,10 @@ import {
   type EncodedMeter,
   type MeterDesc,
 } from '../../openflow/meter-mod.ts';
+import { isLearnedCookie } from './cookie.ts';
 import type { DesiredState } from './desired.ts';
 import type { FlowIndex } from './flow-index.ts';
+import { TABLE } from './pipeline.ts';
 import { allSteps, type Steps } from './steps.ts';
 
 /** Keys that are compared between two pauses: some tens of microseconds. */
@@ -33,6 +35,8 @@ export interface ActualState {
   meter(id: number): Pick<MeterDesc, 'flags' | 'bands'> | undefined;
   groupIds(): Iterable<number>;
   meterIds(): Iterable<number>;
+  /** Cookies of learned flows that were seen although nothing learns under them. */
+  readonly orphans?: Iterable<bigint>;
 }
 
 /** One message with what it does, so that an answer can be attributed and the mirror brought up to date. */
@@ -50,6 +54,8 @@ export type Change =
       readonly owner: string;
     }
   | { readonly kind: 'delete'; readonly message: Uint8Array; readonly flow: EncodedFlow }
+  /** Deletes all flows that were learned under a cookie. */
+  | { readonly kind: 'forget'; readonly message: Uint8Array; readonly cookie: bigint }
   | {
       readonly kind: 'group_add' | 'group_modify';
       readonly message: Uint8Array;
@@ -81,7 +87,8 @@ export function fullScope(desired: DesiredState, actual: ActualState): DiffScope
 }
 
 /**
- * The changes of a scope, ordered: meters and groups that flows will use, flows that go, flows that come (the pipeline's
+ * The changes of a scope, ordered: meters and groups that flows will use, flows that go, what those have learned (which
+ * would come back before), flows that come (the pipeline's
  * end before its beginning, so that a packet never meets a half-built path even where a first sync is cut into several bundles),
  * groups and meters that nothing uses any more. Whether a meter_mod goes into a bundle is the writer's business.
  */
@@ -99,7 +106,11 @@ export function* diffSteps(
   const deletes: Change[] = [];
   /** By table. */
   const adds: Change[][] = Array.from({ length: TABLES }, () => []);
+  const learners = new Set<bigint>(actual.orphans);
   const compare = (want: EncodedFlow | undefined, have: EncodedFlow | undefined): void => {
+    if (have?.tableId === TABLE.remoteGuard.id && isLearnedCookie(have.cookie)) {
+      learners.add(have.cookie);
+    }
     if (want === undefined) {
       if (have !== undefined)
         deletes.push({ kind: 'delete', message: encodeFlowDelete(have), flow: have });
@@ -128,7 +139,11 @@ export function* diffSteps(
     }
   }
   const meters = meterChanges(desired, actual, scope.meters);
-  const flows = [...deletes, ...adds.reverse().flat()];
+  const gone = [...learners].filter((cookie) => !desired.isLearner(cookie));
+  const forgets = gone.map((cookie): Change => {
+    return { kind: 'forget', message: encodeCookieDelete(TABLE.learned.id, cookie), cookie };
+  });
+  const flows = [...deletes, ...forgets, ...adds.reverse().flat()];
   return [...meters.before, ...changed, ...flows, ...removed, ...meters.after];
 }
 

@@ -6,10 +6,13 @@
 import { Buffer } from 'node:buffer';
 import type { EncodedFlow } from '../../openflow/flow.ts';
 import { bufferOver } from '../../openflow/match.ts';
+import { readLearn } from '../../openflow/learn.ts';
 import { NX_CT_SIZE } from '../../openflow/nicira.ts';
 import { NX_VENDOR_ID, NXAST, OFPAT, OFPIT } from '../../openflow/ofp13.ts';
 import { headerAt } from '../../openflow/oxm.ts';
 import { fieldByHeader, fieldByName, type FieldName } from '../../openflow/oxm-fields.ts';
+
+import { TABLE } from './pipeline.ts';
 
 const OXM_HEADER_SIZE = 4;
 const VNI_MAX = 0xffffff;
@@ -172,8 +175,32 @@ export class FlowFacts {
       }
     } else if (subtype === NXAST.CT) {
       this.#readConntrack(at, end);
+    } else if (subtype === NXAST.LEARN || subtype === NXAST.LEARN2) {
+      this.#readLearn(at, end);
     } else if (!HARMLESS_NICIRA.has(subtype)) {
       this.#note(`has a Nicira action of subtype ${subtype}, ${end - at} bytes`);
+    }
+  }
+
+  /** A learned flow is of the network of the packet that it is learned from, and chooses a constant output. */
+  #readLearn(at: number, end: number): void {
+    const learn = readLearn(this.#bytes, at, end - at);
+    if (learn === undefined) return this.#note('learns in another way than ours');
+    if (learn.table !== TABLE.learned.id) this.#note(`learns into table ${learn.table}`);
+    const ofNetwork = learn.parts.some(
+      ({ use, to, from }) =>
+        use === 'match' &&
+        to.field.name === 'metadata' &&
+        to.bits === to.field.bits &&
+        typeof from !== 'bigint' &&
+        from.field === to.field,
+    );
+    if (!ofNetwork) this.#note('learns for every network');
+    for (const { use, to, from } of learn.parts) {
+      if (use === 'match' || to.field.name === 'tunIpv4Dst') continue;
+      if (to.field.name === 'reg1' && to.bits === 32 && typeof from === 'bigint') {
+        this.ports.push(Number(from));
+      } else this.#checkRegister(to.field.header);
     }
   }
 

@@ -14,6 +14,14 @@ export interface Tracking {
   readonly warming: boolean;
 }
 
+/** How endpoints behind peers are learned. */
+export interface Learning {
+  /** Most MACs of one peer in one network, 1 or more. */
+  readonly limit: number;
+  /** Seconds after the last packet until a MAC is forgotten, 1..65535. */
+  readonly ageSeconds: number;
+}
+
 /** A tenant network as the pipeline needs it. */
 export interface Network {
   readonly vni: Vni;
@@ -23,6 +31,8 @@ export interface Network {
   readonly unknownUnicast: 'drop' | 'flood';
   /** Undefined without connection tracking, and until it has a zone. */
   readonly tracking?: Tracking | undefined;
+  /** Undefined where only declared endpoints are reached. */
+  readonly learning?: Learning | undefined;
 }
 
 /** One (port, MAC) pair on this DPU. A port may carry several, all of one VNI. */

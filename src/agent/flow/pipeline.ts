@@ -12,7 +12,7 @@ export interface PipelineTable {
 
 const table = (id: number, name: string): PipelineTable => ({ id: tableId(id), name });
 
-/** Every table that the agent writes flows to. */
+/** Every table that the agent, or a flow of it, writes flows to. */
 export const TABLE = {
   classify: table(0, 'Classify'),
   network: table(1, 'Network'),
@@ -30,6 +30,8 @@ export const TABLE = {
   egressBaseline: table(25, 'EgressBaseline'),
   egressVerdict: table(29, 'EgressVerdict'),
   forward: table(40, 'Forward'),
+  /** Written by learn() alone. */
+  learned: table(41, 'Learned'),
   unknownUnicast: table(42, 'UnknownUnicast'),
   floodGuard: table(45, 'FloodGuard'),
   flood: table(46, 'Flood'),

@@ -20,7 +20,7 @@
  * ```
  */
 import type { Vni } from '../../base/brand.ts';
-import type { Action } from '../../openflow/action.ts';
+import type { Action, LearnSpec } from '../../openflow/action.ts';
 import type { MatchField } from '../../openflow/match.ts';
 
 /** Where a packet comes from, in reg0[0..3]; `returned`: from the device that a redirect had sent it to. */
@@ -42,6 +42,7 @@ export const FLAG = {
 
 const SOURCE_MASK = 0xf;
 const DESTINATION_SHIFT = 4;
+const DESTINATION_BITS = 4;
 const DESTINATION_MASK = 0xf0;
 
 /** Matches the tenant network. */
@@ -99,6 +100,24 @@ export function setDestination(destination: keyof typeof DESTINATION_CLASS): Act
     field: 'reg0',
     value: DESTINATION_CLASS[destination] << DESTINATION_SHIFT,
     mask: DESTINATION_MASK,
+  };
+}
+
+/** Matches where the packet goes to. */
+export function matchDestination(destination: keyof typeof DESTINATION_CLASS): MatchField {
+  return {
+    field: 'reg0',
+    value: DESTINATION_CLASS[destination] << DESTINATION_SHIFT,
+    mask: DESTINATION_MASK,
+  };
+}
+
+/** As {@link setDestination}, by a learned flow. */
+export function learnDestination(destination: keyof typeof DESTINATION_CLASS): LearnSpec {
+  return {
+    use: 'load',
+    to: { field: 'reg0', start: DESTINATION_SHIFT, bits: DESTINATION_BITS },
+    from: BigInt(DESTINATION_CLASS[destination]),
   };
 }
 

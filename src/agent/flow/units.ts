@@ -15,7 +15,7 @@ import {
   type IsolationFault,
   type PortNetworks,
 } from './isolation.ts';
-import type { LocalEndpoint, Network, Snapshot } from './model.ts';
+import type { Learning, LocalEndpoint, Network, Snapshot, Tunnel } from './model.ts';
 import { TABLE, type PipelineTable } from './pipeline.ts';
 import { commitLeg, commitNetwork } from './tables/commit.ts';
 import { conntrackBase, conntrackLeg, conntrackNetwork } from './tables/conntrack.ts';
@@ -31,6 +31,7 @@ import { classifyBase, classifyLocal, classifyNetwork, classifyPeer } from './ta
 import { floodBase, floodGroups, floodNetwork } from './tables/flood.ts';
 import { forwardBase, forwardLocal, forwardNetwork, forwardRemote } from './tables/forward.ts';
 import { guardBase, guardLocal, guardRemote } from './tables/guards.ts';
+import { forwardLearned, learnerCookie, learnFrom } from './tables/learned.ts';
 import { neighbourBase, neighbourEndpoint } from './tables/neighbour.ts';
 import { outputBase, outputSharedPort } from './tables/output.ts';
 import { tierBase, tierDefault, TIER_CHAINS, type PolicyDirection } from './tables/tiers.ts';
@@ -39,6 +40,8 @@ import { tierBase, tierDefault, TIER_CHAINS, type PolicyDirection } from './tabl
 export interface UnitOutput {
   readonly flows: readonly EncodedFlow[];
   readonly groups: readonly EncodedGroup[];
+  /** Cookies under which the flows learn. */
+  readonly learners?: readonly bigint[];
   /** What was left out because it would let networks meet; only where something was. */
   readonly faults?: readonly IsolationFault[];
 }
@@ -80,6 +83,8 @@ export function pipelineUnits(snapshot: Snapshot, idOf: (name: string) => bigint
   for (const network of snapshot.networks) {
     const locals = localsByVni.get(network.vni) ?? [];
     units.push(networkUnit(snapshot, network, locals, tunnelText, idOf));
+    if (tunnel === undefined || network.learning === undefined) continue;
+    units.push(learnUnit(tunnel, network, network.learning, snapshot.peers));
   }
   const tracked = new Set(snapshot.networks.filter((each) => each.tracking).map(({ vni }) => vni));
   // Where what a device returns goes on, by VNI.
@@ -143,7 +148,7 @@ export function isolated(output: UnitOutput, networks: PortNetworks): UnitOutput
   };
   const flows = output.flows.filter((flow) => isSound(pipelineFlowFault(flow, networks)));
   const groups = output.groups.filter((group) => isSound(groupFault(group, networks)));
-  return faults.length === 0 ? output : { flows, groups, faults };
+  return faults.length === 0 ? output : { ...output, flows, groups, faults };
 }
 
 function networkUnit(
@@ -186,6 +191,27 @@ function networkUnit(
     compile: () => ({
       ...base.compile(),
       groups: floodGroups(network, snapshot.tunnel, snapshot.peers, locals),
+    }),
+  };
+}
+
+function learnUnit(
+  tunnel: Tunnel,
+  network: Network,
+  learning: Learning,
+  peers: readonly number[],
+): Unit {
+  const { limit, ageSeconds } = learning;
+  const signature = `${tunnel.ofport} ${limit} ${ageSeconds} ${peers.join()}`;
+  const base = unit(`learn/${network.vni}`, signature, 'network', (list) => {
+    forwardLearned(list, network);
+    for (const peer of peers) list.addAll(learnFrom(tunnel, network, learning, peer));
+  });
+  return {
+    ...base,
+    compile: () => ({
+      ...base.compile(),
+      learners: peers.map((peer) => learnerCookie(tunnel, network, peer)),
     }),
   };
 }

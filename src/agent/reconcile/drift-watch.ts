@@ -11,10 +11,10 @@ import type { FlowMonitorNotice, FlowUpdate } from '../../openflow/flow-monitor.
 import { OFPRR } from '../../openflow/ofp13.ts';
 import type { DesiredState } from '../flow/desired.ts';
 import { FlowIndex } from '../flow/flow-index.ts';
+import { TABLE } from '../flow/pipeline.ts';
+import { isLearnedFlow } from '../flow/tables/learned.ts';
 import type { Mirror } from './mirror.ts';
 
-/** The table that the switch itself learns into: what comes and goes there is no drift. */
-const LEARNED_TABLE = 41;
 /** Between two repairs of one flow, and between two dumps that others are the cause of. Milliseconds. */
 const REPAIR_INTERVAL_MS = 1000;
 /** A flow that was left alone for so long has been repaired for good. Milliseconds. */
@@ -157,7 +157,10 @@ export class DriftWatch {
 
   #receive(update: FlowUpdate): void {
     const mirror = this.#mirror;
-    if (mirror === undefined || update.event === 'abbrev' || update.tableId === LEARNED_TABLE) {
+    if (mirror === undefined || update.event === 'abbrev') return;
+    // What comes and goes in the table that the switch itself learns into is no drift.
+    if (update.tableId === TABLE.learned.id) {
+      if (update.event !== 'deleted' && isLearnedFlow(update)) this.#learned(mirror, update.cookie);
       return;
     }
     const { event, tableId, priority, cookie, match } = update;
@@ -178,6 +181,13 @@ export class DriftWatch {
     if (this.#marked.size < MARKS_MAX) this.#marked.put(want ?? flow.copy());
     else this.#wantDump();
     this.#options.poke(this.#options.now());
+  }
+
+  /** A packet that was under way may still be learned from after its peer has gone. */
+  #learned(mirror: Mirror, cookie: bigint): void {
+    if (this.#options.desired.isLearner(cookie)) return;
+    mirror.addOrphan(cookie);
+    this.#pokeIn(REPAIR_INTERVAL_MS);
   }
 
   /** While paused the switch holds changes back; the dump after that is worth more than a guess what they were. */

@@ -13,11 +13,15 @@ import { isOwnMeter } from '../flow/meter-id.ts';
 /** Keys of foreign flows that are remembered, so that none is counted twice; about 100 bytes each. */
 const FOREIGN_KEYS_MAX = 100_000;
 
+/** Cookies that are remembered until their flows are deleted; the next dump finds more. */
+const ORPHANS_MAX = 10_000;
+
 /** The mirror of one dump. */
 export class Mirror implements ActualState {
   readonly #flows = new FlowIndex();
   readonly #groups = new Map<number, { readonly buckets: Uint8Array }>();
   readonly #meters = new Map<number, Pick<MeterDesc, 'flags' | 'bands'>>();
+  readonly #orphans = new Set<bigint>();
   readonly #foreign = new Set<string>();
   /** Foreign flows beyond those remembered: as good as the last dump. */
   #moreForeign = 0;
@@ -39,6 +43,16 @@ export class Mirror implements ActualState {
 
   flow(flow: EncodedFlow): EncodedFlow | undefined {
     return this.#flows.get(flow);
+  }
+
+  /** Cookies of learned flows under which nothing is to learn. */
+  get orphans(): ReadonlySet<bigint> {
+    return this.#orphans;
+  }
+
+  /** There are learned flows of a cookie that is no learner's. */
+  addOrphan(cookie: bigint): void {
+    if (this.#orphans.size < ORPHANS_MAX) this.#orphans.add(cookie);
   }
 
   group(id: number): { readonly buckets: Uint8Array } | undefined {
@@ -101,6 +115,9 @@ export class Mirror implements ActualState {
           break;
         case 'delete':
           this.deleteFlow(change.flow);
+          break;
+        case 'forget':
+          this.#orphans.delete(change.cookie);
           break;
         case 'group_add':
         case 'group_modify':

@@ -19,14 +19,20 @@ import type { OpenFlowConnection } from '../../openflow/client.ts';
 import { OFPMP } from '../../openflow/ofp13.ts';
 import { COOKIE_OWNER, COOKIE_OWNER_MASK } from '../flow/cookie.ts';
 import { isOwnMeter } from '../flow/meter-id.ts';
+import { isLearnedFlow } from '../flow/tables/learned.ts';
 import { Mirror } from './mirror.ts';
 
-/** The flow that should stand at a key. */
+/** What should be there. */
 export interface DesiredFlows {
+  /** The flow that should stand at a key. */
   flow(flow: EncodedFlow): EncodedFlow | undefined;
+  isLearner(cookie: bigint): boolean;
 }
 
-/** Dumps all flows, groups and meters into an empty mirror, and returns that. It shares the bytes of what is as `desired`. */
+/**
+ * Dumps all flows, groups and meters into an empty mirror, and returns that. It shares the bytes of what is as `desired`.
+ * What the switch has learned is left out, and only noted where nothing is to learn it.
+ */
 export async function dumpMirror(
   connection: OpenFlowConnection,
   desired?: DesiredFlows,
@@ -34,6 +40,10 @@ export async function dumpMirror(
 ): Promise<Mirror> {
   await connection.multipart(OFPMP.FLOW, encodeFlowStatsRequest({}), (part) =>
     decodeFlowStats(part, (stats) => {
+      if (isLearnedFlow(stats)) {
+        if (desired?.isLearner(stats.cookie) === false) mirror.addOrphan(stats.cookie);
+        return;
+      }
       const flow = lendDumpedFlow(stats);
       mirror.putFlow(flow, desired?.flow(flow));
     }),

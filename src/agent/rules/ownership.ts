@@ -25,6 +25,7 @@ export interface NetworkView {
   readonly defaultAction: { readonly ingress: DefaultAction; readonly egress: DefaultAction };
   readonly unknownUnicast: UnknownUnicast;
   readonly conntrack: 'on' | 'off';
+  readonly remoteLearning: 'on' | 'off';
   readonly dhcp: DefaultAction;
   /** `configuration`, or the key of the DPUNetwork. */
   readonly origin: string;
@@ -55,7 +56,8 @@ export type OwnershipVerdict =
   | { readonly vni?: undefined; readonly reason: OwnershipReason; readonly message: string };
 
 function fromConfig(network: NetworkConfig): NetworkView {
-  const { vni, name, namespaces, subnets, defaultAction, unknownUnicast, conntrack } = network;
+  const { vni, name, namespaces, subnets, defaultAction } = network;
+  const { unknownUnicast, conntrack, remoteLearning } = network;
   return {
     vni,
     name,
@@ -65,14 +67,15 @@ function fromConfig(network: NetworkConfig): NetworkView {
     defaultAction,
     unknownUnicast,
     conntrack,
+    remoteLearning,
     dhcp: 'deny',
     origin: 'configuration',
   };
 }
 
 function fromObject(network: DpuNetwork, vni: Vni): NetworkView {
-  const { namespaces, namespaceSelector, defaultAction, unknownUnicast, conntrack, dhcp } =
-    network.spec;
+  const { namespaces, namespaceSelector, defaultAction, unknownUnicast } = network.spec;
+  const { conntrack, remoteLearning, dhcp } = network.spec;
   return {
     vni,
     name: network.metadata.name,
@@ -85,6 +88,7 @@ function fromObject(network: DpuNetwork, vni: Vni): NetworkView {
     defaultAction,
     unknownUnicast,
     conntrack,
+    remoteLearning,
     dhcp,
     origin: objectKey(network),
   };

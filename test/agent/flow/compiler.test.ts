@@ -105,6 +105,31 @@ void t.test('a match becomes flows that each carry the VNI and every prerequisit
   }
 });
 
+void t.test('a network that learns has a learn flow for each peer, and looks there', async (t) => {
+  const learning = { limit: 5, ageSeconds: 300 };
+  const networks = [network(1000, 'tenant-a', { learning }), network(1001, 'tenant-b')];
+  const desired = compile(labSnapshot([], { networks }));
+  const flows = new Set(table(desired));
+  const added = [...flows].filter((flow) => !table(compile(labSnapshot())).includes(flow));
+  const without = (text: string): string => text.replaceAll(/cookie=\w+, /g, '');
+  const cookie = /table=6,.*cookie=(0x\w+),limit/.exec(added.join('\n'))?.[1] ?? '';
+  t.strictSame(
+    added.map(without).sort(),
+    [
+      'table=6, priority=50,reg0=0x1/0xf,tun_src=192.168.1.12,metadata=0x3e8,dl_src=00:00:00:00:00:00/01:00:00:00:00:00 ' +
+        `actions=learn(table=41,hard_timeout=300,priority=10,cookie=${cookie},limit=5,OXM_OF_METADATA[],` +
+        'NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:NXM_NX_TUN_IPV4_SRC[]->NXM_NX_TUN_IPV4_DST[],' +
+        'load:0xfde8->NXM_NX_REG1[],load:0x1->NXM_NX_REG0[4..7]),goto_table:10',
+      'table=40, priority=30,reg0=0x2/0x2002,metadata=0x3e8 actions=resubmit(,41),goto_table:42',
+      'table=42, priority=20,reg0=0x10/0xf0,metadata=0x3e8 actions=goto_table:70',
+    ].sort(),
+  );
+  t.ok(desired.isLearner(BigInt(cookie)));
+  t.ok(added.join().includes(`cookie=${cookie}, table=6`), 'one cookie for both');
+  desired.update(labSnapshot());
+  t.notOk(desired.isLearner(BigInt(cookie)));
+});
+
 void t.test(
   'an allow with ports also lets later fragments of the same addresses through, a deny does not',
   async (t) => {

@@ -59,6 +59,28 @@ const moveTo = (field: 'tunnelId' | 'reg1' | 'reg3', from: 'metadata' | 'reg2'):
   to: { field, start: 0 },
 });
 
+/** A learn action that is sound but for what is given. */
+function learn(spec: {
+  readonly table?: number;
+  readonly match?: 'metadata' | 'ethDst';
+  readonly port?: number;
+  readonly load?: 'reg0' | 'metadata';
+}): Action {
+  const { table = TABLE.learned.id, match = 'metadata', port = TUNNEL, load = 'reg0' } = spec;
+  const bits = match === 'metadata' ? 64 : 48;
+  return {
+    type: 'learn',
+    table,
+    priority: 10,
+    cookie: makeCookie('learned', 1n),
+    specs: [
+      { use: 'match', to: { field: match, start: 0, bits }, from: { field: match, start: 0 } },
+      { use: 'load', to: { field: 'reg1', start: 0, bits: 32 }, from: BigInt(port) },
+      { use: 'load', to: { field: load, start: 4, bits: 4 }, from: 1n },
+    ],
+  };
+}
+
 t.test('a flow of the pipeline that would let networks meet is found', async (t) => {
   const ip = { field: 'ethType', value: 0x0800 } as const;
   const mark: Action[] = [{ type: 'setField', field: 'ctMark', value: 1, mask: 1 }];
@@ -79,6 +101,28 @@ t.test('a flow of the pipeline that would let networks meet is found', async (t)
       'a port into another',
       flow(TABLE.classify, [inPort(MY_PORT)], [set('metadata', OTHER)]),
       /into VNI 1001/,
+    ],
+    ['learning', flow(TABLE.remoteGuard, [mine], [learn({})]), undefined],
+    ['learning for all', flow(TABLE.remoteGuard, [], [learn({})]), /every VNI to port 65000/],
+    [
+      'learning to the port of others',
+      flow(TABLE.remoteGuard, [mine], [learn({ port: OTHER_PORT })]),
+      /VNI 1000 to port 12/,
+    ],
+    [
+      'learning what other networks meet',
+      flow(TABLE.remoteGuard, [mine], [learn({ match: 'ethDst' })]),
+      /learns for every network/,
+    ],
+    [
+      'learning elsewhere',
+      flow(TABLE.remoteGuard, [mine], [learn({ table: 40 })]),
+      /learns into table 40/,
+    ],
+    [
+      'learning a network',
+      flow(TABLE.remoteGuard, [mine], [learn({ load: 'metadata' })]),
+      /writes a part of metadata/,
     ],
     ['its own connections', flow(TABLE.commit, [mine, ip], [commit(7, mark)]), undefined],
     [

@@ -1,7 +1,8 @@
 /** The drift watch on a scripted switch: what is marked, what is held back, and what is said of it. */
 import t, { type Test } from 'tap';
-import { COOKIE_OWNER } from '../../../src/agent/flow/cookie.ts';
+import { COOKIE_OWNER, makeCookie } from '../../../src/agent/flow/cookie.ts';
 import { DesiredState } from '../../../src/agent/flow/desired.ts';
+import { diff } from '../../../src/agent/flow/diff.ts';
 import { DriftWatch } from '../../../src/agent/reconcile/drift-watch.ts';
 import { Mirror } from '../../../src/agent/reconcile/mirror.ts';
 import { OpenFlowConnection } from '../../../src/openflow/client.ts';
@@ -14,6 +15,7 @@ import {
 import { encodeMessage } from '../../../src/openflow/header.ts';
 import { encodeMultipart } from '../../../src/openflow/multipart.ts';
 import { OFPMP, OFPT } from '../../../src/openflow/ofp13.ts';
+import { until } from '../../support/agent.ts';
 import { fakeSwitch, multipartPart, type FakeScript } from '../../support/fake-switch.ts';
 
 const HEADER = Buffer.from('4f4e46000000074e', 'hex');
@@ -102,6 +104,29 @@ void t.test('what others do goes into the mirror, and only what is ours is marke
   await tellUpdates(updateOf(DELETED, foreign), updateOf(DELETED, flowOf(1, 22, 0x5n)));
   t.strictSame([mirror.flowCount, mirror.foreignCount], [0, 0]);
   t.strictSame(keysOf(watch.take()), [], 'what is not desired and not there needs no repair');
+});
+
+void t.test('what the switch learns is no drift, unless nothing is to learn it', async (t) => {
+  const { clock, watch, tellUpdates } = await lab(t);
+  const mirror = new Mirror();
+  watch.follow(mirror);
+  const cookie = makeCookie('learned', 5n);
+  await tellUpdates(updateOf(ADDED, flowOf(10, 41, cookie)), updateOf(ADDED, flowOf(11, 41, 5n)));
+  t.strictSame([...mirror.orphans], [cookie], 'its learn flow has gone');
+  t.strictSame([mirror.flowCount, mirror.foreignCount], [0, 0]);
+  t.strictSame(keysOf(watch.take()), []);
+  await until('it is looked at again', () => clock.pokes > 0);
+  const [forget] = diff(new DesiredState(), mirror, { flows: [], groups: [] });
+  t.match(forget, { kind: 'forget', cookie });
+  mirror.apply(forget === undefined ? [] : [forget]);
+  t.strictSame([...mirror.orphans], []);
+  const learner = flowOf(50, 6, cookie);
+  mirror.putFlow(learner);
+  t.strictSame(
+    diff(new DesiredState(), mirror, { flows: [learner], groups: [] }).map(({ kind }) => kind),
+    ['delete', 'forget'],
+    'the learn flow first: what it has learned would come back',
+  );
 });
 
 void t.test(
