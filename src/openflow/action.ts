@@ -6,7 +6,8 @@
 import { Buffer } from 'node:buffer';
 import { DecodeError } from '../base/error.ts';
 import { OpenFlowError } from './errors.ts';
-import { readLearn, writeLearn, type LearnPart } from './learn.ts';
+import { readLearnAction, writeLearn } from './learn.ts';
+import type { LearnAction, LearnPart, LearnSpec } from './learn.ts';
 import { bufferOver } from './match.ts';
 import * as nicira from './nicira.ts';
 import type { Subfield } from './nicira.ts';
@@ -14,14 +15,6 @@ import { NXAST, NX_VENDOR_ID, OFPAT, OFPP, OFPR, OFP_MESSAGE_MAX } from './ofp13
 import { fieldByName } from './oxm-fields.ts';
 import type { FieldName, OxmField, OxmValue } from './oxm-fields.ts';
 import { checkedMask, fits, isPort, readOxm, refuse, writeValue, writeWord } from './oxm.ts';
-
-/** One field of a learned flow: it matches, or writes (`load`), as many bits as `to` says. */
-export interface LearnSpec {
-  readonly use: 'match' | 'load';
-  readonly to: { readonly field: FieldName; readonly start: number; readonly bits: number };
-  /** Bits of the packet that is learned from; for `load` also a constant of at most 64 bits. */
-  readonly from: { readonly field: FieldName; readonly start: number } | bigint;
-}
 
 /** One action. */
 export type Action =
@@ -81,17 +74,7 @@ export type Action =
       readonly reason?: number;
       readonly meterId?: number;
     }
-  /** Adds a flow to `table`, made from the packet. Timeouts in seconds; `limit`: most flows of the table and cookie. */
-  | {
-      readonly type: 'learn';
-      readonly table: number;
-      readonly priority: number;
-      readonly cookie: bigint;
-      readonly idleTimeout?: number;
-      readonly hardTimeout?: number;
-      readonly limit?: number;
-      readonly specs: readonly LearnSpec[];
-    }
+  | LearnAction
   /** The bytes of an action that this product does not express; from decoding, and encoded as they are. */
   | { readonly type: 'unknown'; readonly bytes: Uint8Array };
 
@@ -227,11 +210,7 @@ function learnPart({ use, to, from }: LearnSpec): LearnPart {
   return { use, to: target, from };
 }
 
-function writeLearnAction(
-  out: Buffer,
-  at: number,
-  action: Action & { readonly type: 'learn' },
-): number {
+function writeLearnAction(out: Buffer, at: number, action: LearnAction): number {
   const { cookie, specs } = action;
   if (cookie < 0n || cookie >> 64n !== 0n) {
     refuse('ACTION', 'RANGE', { name: 'cookie' }, `${cookie} is no cookie`);
@@ -246,26 +225,6 @@ function writeLearnAction(
     limit: inRange('limit', action.limit ?? 0, 0xffffffff),
     parts: specs.map(learnPart),
   });
-}
-
-function readLearnAction(bytes: Buffer, at: number, size: number): Action | undefined {
-  const learn = readLearn(bytes, at, size);
-  if (learn === undefined) return undefined;
-  const { table, priority, cookie, idleTimeout, hardTimeout, limit } = learn;
-  return {
-    type: 'learn',
-    table,
-    priority,
-    cookie,
-    ...(idleTimeout === 0 ? {} : { idleTimeout }),
-    ...(hardTimeout === 0 ? {} : { hardTimeout }),
-    ...(limit === 0 ? {} : { limit }),
-    specs: learn.parts.map(({ use, to, from }) => ({
-      use,
-      to: { field: to.field.name, start: to.start, bits: to.bits },
-      from: typeof from === 'bigint' ? from : { field: from.field.name, start: from.start },
-    })),
-  };
 }
 
 function writeAction(out: Buffer, at: number, action: Action): number {

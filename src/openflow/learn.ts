@@ -18,7 +18,7 @@
 import { Buffer } from 'node:buffer';
 import { writeNxHeader, type Subfield } from './nicira.ts';
 import { NXAST } from './ofp13.ts';
-import { fieldByHeader } from './oxm-fields.ts';
+import { fieldByHeader, type FieldName } from './oxm-fields.ts';
 
 const LEARN_SIZE = 32;
 const LEARN2_SIZE = 40;
@@ -29,6 +29,26 @@ const TO_OUTPUT = 0x1000;
 const BITS_MASK = 0x07ff;
 const RESERVED = 0xc000;
 const VALUE_BITS_MAX = 64;
+
+/** One field of a learned flow: it matches, or writes (`load`), as many bits as `to` says. */
+export interface LearnSpec {
+  readonly use: 'match' | 'load';
+  readonly to: { readonly field: FieldName; readonly start: number; readonly bits: number };
+  /** Bits of the packet that is learned from; for `load` also a constant of at most 64 bits. */
+  readonly from: { readonly field: FieldName; readonly start: number } | bigint;
+}
+
+/** Adds a flow to `table`, made from the packet. Timeouts in seconds; `limit`: most flows of the table and cookie. */
+export interface LearnAction {
+  readonly type: 'learn';
+  readonly table: number;
+  readonly priority: number;
+  readonly cookie: bigint;
+  readonly idleTimeout?: number;
+  readonly hardTimeout?: number;
+  readonly limit?: number;
+  readonly specs: readonly LearnSpec[];
+}
 
 /** One field of the learned flow, bits resolved. */
 export interface LearnPart {
@@ -110,6 +130,27 @@ export function readLearn(bytes: Buffer, at: number, size: number): LearnFields 
   const again = Buffer.alloc(size + 8);
   const length = writeLearn(again, 0, learn);
   return again.subarray(0, length).equals(bytes.subarray(at, at + size)) ? learn : undefined;
+}
+
+/** As {@link readLearn}, in the form of an action. */
+export function readLearnAction(bytes: Buffer, at: number, size: number): LearnAction | undefined {
+  const learn = readLearn(bytes, at, size);
+  if (learn === undefined) return undefined;
+  const { table, priority, cookie, idleTimeout, hardTimeout, limit } = learn;
+  return {
+    type: 'learn',
+    table,
+    priority,
+    cookie,
+    ...(idleTimeout === 0 ? {} : { idleTimeout }),
+    ...(hardTimeout === 0 ? {} : { hardTimeout }),
+    ...(limit === 0 ? {} : { limit }),
+    specs: learn.parts.map(({ use, to, from }) => ({
+      use,
+      to: { field: to.field.name, start: to.start, bits: to.bits },
+      from: typeof from === 'bigint' ? from : { field: from.field.name, start: from.start },
+    })),
+  };
 }
 
 /** The specs up to the first zero or the end; undefined when there is one that is not expressed. */

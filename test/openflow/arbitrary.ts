@@ -3,7 +3,8 @@
  * returns them.
  */
 import fc from 'fast-check';
-import type { Action, LearnSpec } from '../../src/openflow/action.ts';
+import type { Action } from '../../src/openflow/action.ts';
+import type { LearnSpec } from '../../src/openflow/learn.ts';
 import type { Match, MatchField } from '../../src/openflow/match.ts';
 import { OXM_FIELDS, fieldByName } from '../../src/openflow/oxm-fields.ts';
 import type { FieldName, OxmField, OxmValue } from '../../src/openflow/oxm-fields.ts';

@@ -20,7 +20,8 @@
  * ```
  */
 import type { Vni } from '../../base/brand.ts';
-import type { Action, LearnSpec } from '../../openflow/action.ts';
+import type { Action } from '../../openflow/action.ts';
+import type { LearnSpec } from '../../openflow/learn.ts';
 import type { MatchField } from '../../openflow/match.ts';
 
 /** Where a packet comes from, in reg0[0..3]; `returned`: from the device that a redirect had sent it to. */
