@@ -21,3 +21,7 @@ export const ORIGIN_ANNOTATION = `${GROUP}/origin`;
 export const HUB_LABEL = `${GROUP}/hub`;
 /** Annotation of what a hub wrote: a hash of what it wrote, which tells a new wish from an old one. */
 export const APPLIED_ANNOTATION = `${GROUP}/applied`;
+/** Label of what a spoke wrote: the name of its Lease. */
+export const SPOKE_LABEL = `${GROUP}/spoke`;
+/** Annotation of a spoke's Lease, "true": the next pass may delete more than half of what the spoke wrote. */
+export const LARGE_PRUNE_ANNOTATION = `${GROUP}/allow-large-prune`;

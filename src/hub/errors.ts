@@ -11,7 +11,8 @@ export type HubErrorCode =
   | 'HUB_TIMEOUT'
   | 'HUB_REFUSED'
   | 'HUB_CONFLICT'
-  | 'HUB_BAD_ANSWER';
+  | 'HUB_BAD_ANSWER'
+  | 'HUB_NOT_LEADING';
 
 /** What a {@link HubError} can carry beside code and message. */
 export interface HubErrorDetails {

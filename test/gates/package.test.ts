@@ -33,7 +33,7 @@ t.test('the built package runs its programs and gives its protocol layers to oth
     join(dir, 'dist'),
   ]);
 
-  t.strictSame(Object.keys(manifest.bin), ['dpu-agent', 'dpu-hub', 'dpuctl']);
+  t.strictSame(Object.keys(manifest.bin), ['dpu-agent', 'dpu-hub', 'dpu-spoke', 'dpuctl']);
   for (const [name, file] of Object.entries(manifest.bin)) {
     const { stdout } = await run(process.execPath, [join(dir, file), '--version'], { cwd: dir });
     t.equal(stdout.trim(), manifest.version, name);

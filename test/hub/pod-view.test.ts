@@ -1,7 +1,16 @@
 // Pods as an API server sends them, odd ones among them.
 import fc from 'fast-check';
 import t from 'tap';
-import { podView } from '../../src/hub/spoke/pod-view.ts';
+import { placePod, type PodNetwork, podRecord } from '../../src/hub/spoke/pod-view.ts';
+import type { PodView } from '../../src/hub/spoke/resolve.ts';
+
+function podView(
+  value: unknown,
+  networkOf: (namespace: string) => PodNetwork | undefined,
+): PodView | undefined {
+  const record = podRecord(value);
+  return record && placePod(record, networkOf(record.namespace));
+}
 
 const STATUS = 'k8s.v1.cni.cncf.io/network-status';
 const primary = (namespace: string) => (namespace === 'x' ? { vni: 1000 } : undefined);

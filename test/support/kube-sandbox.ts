@@ -259,12 +259,12 @@ export class KubeSandbox {
   }
 }
 
-/** URL path of an object: the plural of every kind used here is its name with an s. */
+/** URL path of an object: the plural of every kind used here is its name with an s, or with ies for a y. */
 function pathOf({ apiVersion, kind, metadata }: KubeReference): string {
   const root = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
   const { namespace, name } = metadata;
   const inside = namespace !== undefined ? `/namespaces/${namespace}` : '';
-  return `${root}${inside}/${kind.toLowerCase()}s/${name}`;
+  return `${root}${inside}/${`${kind.toLowerCase()}s`.replace(/ys$/, 'ies')}/${name}`;
 }
 
 /**

@@ -9,7 +9,6 @@ import { bufferOver } from '../../openflow/match.ts';
 import { readLearn } from '../../openflow/learn.ts';
 import { NX_CT_SIZE } from '../../openflow/nicira.ts';
 import { NX_VENDOR_ID, NXAST, OFPAT, OFPIT } from '../../openflow/ofp13.ts';
-import { headerAt } from '../../openflow/oxm.ts';
 import { fieldByHeader, fieldByName, type FieldName } from '../../openflow/oxm-fields.ts';
 
 import { TABLE } from './pipeline.ts';
@@ -20,25 +19,16 @@ const HAS_MASK = 0x100;
 const ACTION_HEADER_SIZE = 4;
 const INSTRUCTION_ACTIONS_OFFSET = 8;
 
-/** The two headers of a field, OXM and NXM. */
-class Headers {
-  readonly #oxm: number;
-  readonly #nxm: number;
-  constructor(name: FieldName) {
-    const field = fieldByName(name);
-    this.#oxm = field?.header ?? 0;
-    this.#nxm = field?.nxmHeader ?? 0;
-  }
-  includes(header: number): boolean {
-    return header === this.#oxm || header === this.#nxm;
-  }
+function headersOf(name: FieldName): readonly number[] {
+  const field = fieldByName(name);
+  return field === undefined ? [] : [field.header, field.nxmHeader];
 }
 
-const METADATA = new Headers('metadata');
-const IN_PORT = new Headers('inPort');
-const TUNNEL_ID = new Headers('tunnelId');
-const OUTPUT_REGISTER = new Headers('reg1');
-const MARK = new Headers('ctMark');
+const METADATA = headersOf('metadata');
+const IN_PORT = headersOf('inPort');
+const TUNNEL_ID = headersOf('tunnelId');
+const OUTPUT_REGISTER = headersOf('reg1');
+const MARK = headersOf('ctMark');
 
 /** Nicira actions that neither send, nor write a field that keeps networks apart. */
 const HARMLESS_NICIRA: ReadonlySet<number> = new Set([
@@ -71,26 +61,26 @@ export class FlowFacts {
   strange: string | undefined;
   #bytes: Buffer = Buffer.alloc(0);
 
-  /** Reads a flow, where it lies: no view of it is made. */
+  /** Reads a flow. */
   readFlow(flow: EncodedFlow): this {
-    this.#reset(flow.memory);
+    this.#reset(flow.match);
     this.tableId = flow.tableId;
     this.priority = flow.priority;
-    const { matchStart, instructionsStart } = flow;
-    this.#readMatch(matchStart, matchStart + flow.matchLength);
-    this.#readInstructions(instructionsStart, instructionsStart + flow.instructionsLength);
+    this.#readMatch();
+    this.#bytes = bufferOver(flow.instructions);
+    this.#readInstructions();
     return this;
   }
 
   /** Reads the actions `bytes` of a bucket. */
   readActions(bytes: Uint8Array): this {
-    this.#reset(bufferOver(bytes));
+    this.#reset(bytes);
     this.#readActions(0, bytes.length);
     return this;
   }
 
-  #reset(bytes: Buffer): void {
-    this.#bytes = bytes;
+  #reset(bytes: Uint8Array): void {
+    this.#bytes = bufferOver(bytes);
     this.tableId = 0;
     this.priority = 0;
     this.vni = undefined;
@@ -98,17 +88,16 @@ export class FlowFacts {
     this.tunnelId = undefined;
     this.setsVni = undefined;
     this.movesVniToTunnel = false;
-    // Most are empty already, and setting a length is a call.
-    if (this.tunnelIds.length > 0) this.tunnelIds.length = 0;
-    if (this.ports.length > 0) this.ports.length = 0;
-    if (this.groups.length > 0) this.groups.length = 0;
-    if (this.zones.length > 0) this.zones.length = 0;
+    this.tunnelIds.length = 0;
+    this.ports.length = 0;
+    this.groups.length = 0;
+    this.zones.length = 0;
     this.strange = undefined;
   }
 
-  #readMatch(start: number, end: number): void {
-    for (let at = start; at < end;) {
-      const header = headerAt(this.#bytes, at);
+  #readMatch(): void {
+    for (let at = 0; at < this.#bytes.length;) {
+      const header = this.#bytes.readUInt32BE(at);
       const value = at + OXM_HEADER_SIZE;
       if (METADATA.includes(header)) this.vni = this.#vniAt(value);
       else if (TUNNEL_ID.includes(header)) this.tunnelId = this.#vniAt(value);
@@ -120,8 +109,8 @@ export class FlowFacts {
     }
   }
 
-  #readInstructions(start: number, end: number): void {
-    for (let at = start; at < end;) {
+  #readInstructions(): void {
+    for (let at = 0; at < this.#bytes.length;) {
       const type = this.#bytes.readUInt16BE(at);
       const length = this.#bytes.readUInt16BE(at + 2);
       if (type === OFPIT.APPLY_ACTIONS) {
@@ -147,7 +136,7 @@ export class FlowFacts {
   }
 
   #readSetField(at: number): void {
-    const header = headerAt(this.#bytes, at);
+    const header = this.#bytes.readUInt32BE(at);
     const value = at + OXM_HEADER_SIZE;
     if (METADATA.includes(header)) this.setsVni = this.#vniAt(value);
     else if (TUNNEL_ID.includes(header)) this.tunnelIds.push(this.#vniAt(value));
@@ -230,9 +219,9 @@ export class FlowFacts {
   }
 
   #vniAt(at: number): number {
-    const value = headerAt(this.#bytes, at) * 0x1_0000_0000 + headerAt(this.#bytes, at + 4);
-    if (value > VNI_MAX) this.#note('has a VNI of more than 24 bits');
-    return value;
+    const value = this.#bytes.readBigUInt64BE(at);
+    if (value > BigInt(VNI_MAX)) this.#note('has a VNI of more than 24 bits');
+    return Number(value);
   }
 
   #note(strange: string): void {

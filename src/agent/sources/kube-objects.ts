@@ -8,20 +8,12 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { type DpuObject, objectKey, parseObject } from '../../api/object.ts';
+import { HOLD_MS, isMassRemoval } from '../../kube/mass-removal.ts';
 import type { RawObject } from '../../kube/watch.ts';
 import type { SourceObject, SourceProblem } from './source.ts';
 
-/** How long objects that are missing from a list stay when they are too many. */
-export const HOLD_MS = 600_000;
-/** A list may take away fewer than this without being doubted. */
-const HOLD_COUNT = 20;
 /** Most objects of one kind. */
 const OBJECTS_MAX = 100_000;
-
-/** Whether a list that misses `missing` of `known` objects is to be doubted. */
-export function isMassRemoval(missing: number, known: number): boolean {
-  return missing >= HOLD_COUNT && missing * 2 > known;
-}
 
 /** How the objects of a kind are kept. */
 export interface KubeObjectsOptions {

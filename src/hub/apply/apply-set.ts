@@ -4,7 +4,7 @@
  * an outcome, with the names of those who hold the fields.
  */
 import { createHash } from 'node:crypto';
-import { APPLIED_ANNOTATION, HUB_LABEL } from '../../api/labels.ts';
+import { APPLIED_ANNOTATION, HUB_LABEL, SPOKE_LABEL } from '../../api/labels.ts';
 import { isBaseError } from '../../base/error.ts';
 import { HubError } from '../errors.ts';
 import {
@@ -22,10 +22,17 @@ export const PRUNE_GUARD = 20;
 /** Objects that are written at a time. */
 const AT_ONCE = 8;
 
+/** Where a set is applied: a customer, or a spoke's own cluster. */
+export type ObjectKeeper = Pick<Customer, 'list' | 'get' | 'apply' | 'delete'>;
+
 /** How a set is applied. */
 export interface ApplyOptions {
-  /** Id of this hub: what carries another's is left alone. */
+  /** Id of this writer: what carries another's is left alone. */
   readonly hubId: string;
+  /** Label that holds the id: a hub's, or a spoke's. Default: a hub's. */
+  readonly ownerLabel?: typeof HUB_LABEL | typeof SPOKE_LABEL;
+  /** Objects that stay although nobody asks for them now. Default: none. */
+  readonly keeps?: (object: StoredObject) => boolean;
   /** Ask the server what would happen, and change nothing. */
   readonly dryRun: boolean;
   /** Delete our objects that are not in the set. */
@@ -48,13 +55,16 @@ export function formatName({ kind, namespace, name }: ObjectName): string {
   return `${kind} ${namespace}/${name}`;
 }
 
-/** The same object with the marks of this hub. */
-function marked(object: HubObject, hubId: string): HubObject {
+/** The same object with the marks of its writer. */
+function marked(
+  object: HubObject,
+  { hubId, ownerLabel = HUB_LABEL }: Pick<ApplyOptions, 'hubId' | 'ownerLabel'>,
+): HubObject {
   const hash = createHash('sha256').update(JSON.stringify(object)).digest('hex').slice(0, 16);
   const { labels, annotations } = object.metadata;
   const metadata = {
     ...object.metadata,
-    labels: { ...labels, [HUB_LABEL]: hubId },
+    labels: { ...labels, [ownerLabel]: hubId },
     annotations: { ...annotations, [APPLIED_ANNOTATION]: hash },
   };
   return { ...object, metadata };
@@ -74,26 +84,34 @@ function describeConflicts(conflicts: readonly FieldConflict[]): string {
   return conflicts.map(({ manager, fields }) => `${manager} on ${fields.join(', ')}`).join('; ');
 }
 
+/** Who has written an object: `hub north`, `spoke dpu-spoke`; undefined for nobody of ours. */
+function ownerOf(labels: StoredObject['metadata']['labels']): string | undefined {
+  const hub = labels[HUB_LABEL];
+  if (hub !== undefined) return `hub ${hub}`;
+  const spoke = labels[SPOKE_LABEL];
+  return spoke === undefined ? undefined : `spoke ${spoke}`;
+}
+
 /** Applies one object. `stored` is the one that carries our mark. */
 async function applyOne(
-  customer: Customer,
+  customer: ObjectKeeper,
   wanted: HubObject,
   stored: StoredObject | undefined,
-  { hubId, dryRun }: ApplyOptions,
+  options: ApplyOptions,
 ): Promise<ObjectOutcome> {
+  const { dryRun } = options;
   const name = nameOf(wanted);
   const done = (
     outcome: ObjectOutcome['outcome'],
     fields: readonly string[] = [],
     message = '',
   ): ObjectOutcome => ({ ...name, outcome, fields, message });
-  const manifest = marked(wanted, hubId);
+  const manifest = marked(wanted, options);
   if (stored !== undefined && holds(decided(stored), decided(manifest))) return done('unchanged');
   const present = stored ?? (await customer.get(name));
-  const owner = present?.metadata.labels[HUB_LABEL];
-  if (owner !== undefined && owner !== hubId)
-    return done('conflict', [], `it belongs to hub ${owner}`);
-  const isOurs = owner === hubId;
+  const owner = present && ownerOf(present.metadata.labels);
+  const isOurs = owner !== undefined && owner === ownerOf(manifest.metadata.labels ?? {});
+  if (owner !== undefined && !isOurs) return done('conflict', [], `it belongs to ${owner}`);
   const applied = await customer.apply(manifest, {
     force: isOurs,
     dryRun,
@@ -141,7 +159,7 @@ async function inTurn<Item, Result>(
  * @throws HubError when the server cannot be reached or understood: what was done until then stays.
  */
 export async function applySet(
-  customer: Customer,
+  customer: ObjectKeeper,
   objects: readonly HubObject[],
   options: ApplyOptions,
 ): Promise<ObjectOutcome[]> {
@@ -159,12 +177,15 @@ export async function applySet(
   if (!options.prune) return outcomes;
   const wanted = new Set(objects.map((object) => formatName(nameOf(object))));
   // Rules first: a rule whose group is gone would be refused meanwhile.
-  const surplus = stored.filter((object) => !wanted.has(formatName(nameOf(object)))).reverse();
+  const keeps = options.keeps ?? (() => false);
+  const surplus = stored
+    .filter((object) => !wanted.has(formatName(nameOf(object))) && !keeps(object))
+    .reverse();
   return [...outcomes, ...(await prune(customer, surplus, stored.length, options))];
 }
 
 async function prune(
-  customer: Customer,
+  customer: ObjectKeeper,
   surplus: readonly StoredObject[],
   total: number,
   options: ApplyOptions,

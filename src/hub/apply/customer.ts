@@ -9,7 +9,7 @@ import type { DpuGroupManifest, DpuRuleManifest } from '../translate/manifest.ts
 import type { KubeAnswer, KubeClient } from './kube-client.ts';
 
 /** Field manager of everything that the hub writes. */
-const FIELD_MANAGER = 'dpu-hub';
+const HUB_MANAGER = 'dpu-hub';
 
 /** What the hub writes. */
 export type HubObject = DpuRuleManifest | DpuGroupManifest;
@@ -75,10 +75,12 @@ export type Applied =
 
 /** One customer. */
 export class Customer {
-  readonly #client: KubeClient;
+  readonly #client: Pick<KubeClient, 'send'>;
+  readonly #fieldManager: string;
 
-  constructor(client: KubeClient) {
+  constructor(client: Pick<KubeClient, 'send'>, fieldManager = HUB_MANAGER) {
     this.#client = client;
+    this.#fieldManager = fieldManager;
   }
 
   /**
@@ -127,7 +129,7 @@ export class Customer {
   ): Promise<Applied> {
     const path = pathOf({ kind: manifest.kind, ...manifest.metadata });
     const query = {
-      ...{ fieldManager: FIELD_MANAGER, fieldValidation: 'Strict', force: String(how.force) },
+      ...{ fieldManager: this.#fieldManager, fieldValidation: 'Strict', force: String(how.force) },
       ...(how.dryRun ? { dryRun: 'All' } : {}),
     };
     const { resourceVersion } = how;
@@ -161,6 +163,12 @@ export class Customer {
     const answer = await this.#client.send('DELETE', path, {}, { type: 'application/json', value });
     if (answer.status !== 404) expectOk(answer, path);
   }
+}
+
+/** An object of a list or a watch; undefined when it is none. */
+export function storedObject(value: unknown, kind: HubKind): StoredObject | undefined {
+  const { data } = storedSchema.safeParse(value);
+  return data === undefined ? undefined : { ...data, kind };
 }
 
 function pathOf({ kind, namespace, name }: ObjectName): string {

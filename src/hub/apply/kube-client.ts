@@ -6,6 +6,7 @@ import { Agent, request, type RequestOptions } from 'node:https';
 import { createSecureContext } from 'node:tls';
 import { errorMessage } from '../../base/error.ts';
 import { HubError } from '../errors.ts';
+import type { KubeConfig } from '@kubernetes/client-node';
 import type { KubeAccess } from './kubeconfig.ts';
 
 /** Bounds of a request. */
@@ -88,11 +89,29 @@ export class KubeClient {
   }
 
   /**
+   * A client with a configuration that is our own: a service account, or a kubeconfig with files.
+   * @throws HubError HUB_KUBECONFIG when the credentials cannot be used.
+   */
+  static async ofConfig(
+    config: KubeConfig,
+    { timeoutMs = 10_000 }: KubeClientOptions = {},
+  ): Promise<KubeClient> {
+    const server = (config.getCurrentCluster()?.server ?? '').replace(/\/+$/, '');
+    const options: RequestOptions = {};
+    try {
+      await config.applyToHTTPSOptions(options);
+    } catch (error) {
+      throw new HubError('HUB_KUBECONFIG', `no credentials: ${errorMessage(error)}`);
+    }
+    return new KubeClient({ server }, options, timeoutMs);
+  }
+
+  /**
    * Sends a request; resolves with what the server says, whatever the status.
    * @throws HubError HUB_UNREACHABLE, HUB_TIMEOUT, HUB_BAD_ANSWER.
    */
   async send(
-    method: 'GET' | 'PATCH' | 'DELETE',
+    method: 'GET' | 'PATCH' | 'DELETE' | 'POST' | 'PUT',
     path: string,
     query: Readonly<Record<string, string>> = {},
     body?: { readonly type: string; readonly value: unknown },

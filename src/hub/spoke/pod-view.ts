@@ -18,6 +18,12 @@ export interface PodNetwork {
   readonly secondary?: string;
 }
 
+/** A pod without its network. */
+export interface PodRecord extends Omit<PodView, 'vni'> {
+  /** Addresses by the name of a secondary network. */
+  readonly secondary: ReadonlyMap<string, readonly string[]> | undefined;
+}
+
 const portSchema = z.object({
   name: z.string().min(1).max(63),
   protocol: z.enum(['TCP', 'UDP', 'SCTP']).default('TCP'),
@@ -68,44 +74,50 @@ function namedPorts({ containers, initContainers }: ParsedPod['spec']): NamedPor
   );
 }
 
-function secondaryIps(annotation: string | undefined, network: string): string[] {
-  if (annotation === undefined || annotation.length > ANNOTATION_MAX) return [];
+function addresses(ips: readonly string[]): string[] {
+  return [...new Set(ips.filter((ip) => parseIp(ip) !== undefined))];
+}
+
+/** Addresses by the name of the secondary network; undefined for a pod that says nothing of any. */
+function secondaryIps(annotation: string | undefined): PodRecord['secondary'] {
+  if (annotation === undefined || annotation.length > ANNOTATION_MAX) return undefined;
   let value: unknown;
   try {
     value = JSON.parse(annotation);
   } catch {
-    return [];
+    return undefined;
   }
   const { data = [] } = networkStatusSchema.safeParse(value);
-  return data.filter(({ name }) => name === network).flatMap(({ ips }) => ips);
+  const byName = Map.groupBy(data, ({ name }) => name);
+  return new Map(
+    [...byName].map(([name, list]) => [name, addresses(list.flatMap(({ ips }) => ips))]),
+  );
 }
 
-/**
- * What counts of a pod; undefined when it is no pod at all. `networkOf` says where the pods of a namespace stand, undefined
- * for nowhere in our networks.
- */
-export function podView(
-  value: unknown,
-  networkOf: (namespace: string) => PodNetwork | undefined,
-): PodView | undefined {
+/** All that is kept of a pod, whatever network its namespace stands in; undefined when it is no pod at all. */
+export function podRecord(value: unknown): PodRecord | undefined {
   const { data: pod } = podSchema.safeParse(value);
   if (pod === undefined) return undefined;
   const { metadata, spec, status } = pod;
-  const network = networkOf(metadata.namespace);
   const own = status.podIPs.map(({ ip }) => ip);
-  const primary = own.length > 0 || status.podIP === undefined ? own : [status.podIP];
-  const ips =
-    network?.secondary === undefined
-      ? primary
-      : secondaryIps(metadata.annotations[NETWORK_STATUS], network.secondary);
   return {
     namespace: metadata.namespace,
     name: metadata.name,
     labels: new Map(Object.entries(metadata.labels)),
-    ips: [...new Set(ips.filter((ip) => parseIp(ip) !== undefined))],
-    vni: network?.vni,
+    ips: addresses(own.length > 0 || status.podIP === undefined ? own : [status.podIP]),
+    secondary: secondaryIps(metadata.annotations[NETWORK_STATUS]),
     hostNetwork: spec.hostNetwork,
     ended: status.phase === 'Succeeded' || status.phase === 'Failed',
     ports: namedPorts(spec),
   };
+}
+
+/** The pod in its network; undefined for nowhere in our networks. */
+export function placePod(
+  { secondary, ips, ...pod }: PodRecord,
+  network: PodNetwork | undefined,
+): PodView {
+  const inNetwork =
+    network?.secondary === undefined ? ips : (secondary?.get(network.secondary) ?? []);
+  return { ...pod, ips: inNetwork, vni: network?.vni };
 }

@@ -77,6 +77,21 @@ export function resolveGroups(
   });
 }
 
+/** Whether a group takes this pod, given the labels of the pod's namespace; a namespace that is not known has none. */
+export function groupSelects(
+  { metadata, spec }: DpuGroupManifest,
+  pod: Pick<PodView, 'namespace' | 'labels'>,
+  namespace: NamespaceView | undefined,
+): boolean {
+  const { podSelector, namespaceSelector } = spec;
+  if (namespaceSelector === undefined) {
+    if (podSelector === undefined || pod.namespace !== metadata.namespace) return false;
+  } else if (namespace === undefined || !selectorMatches(namespaceSelector, namespace.labels)) {
+    return false;
+  }
+  return selectorMatches(podSelector ?? {}, pod.labels);
+}
+
 function groupKey(namespace: string, name: string): string {
   return `${namespace}/${name}`;
 }

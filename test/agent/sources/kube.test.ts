@@ -5,7 +5,7 @@
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import type { KubeError } from '../../../src/kube/error.ts';
-import { HOLD_MS, KubeObjects } from '../../../src/agent/sources/kube-objects.ts';
+import { KubeObjects } from '../../../src/agent/sources/kube-objects.ts';
 import {
   isBehind,
   LineSplitter,
@@ -16,6 +16,7 @@ import {
   statusError,
 } from '../../../src/kube/watch.ts';
 import { KubeSource } from '../../../src/agent/sources/kube.ts';
+import { HOLD_MS } from '../../../src/kube/mass-removal.ts';
 import { until } from '../../support/agent.ts';
 import { FakeKube, type Misbehaviour } from '../../support/fake-kube.ts';
 
