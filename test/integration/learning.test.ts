@@ -135,8 +135,10 @@ t.test('endpoints behind a peer of which only the VTEP is known', async (t) => {
     t.strictSame(await learned(ovs), [`1000 ${mac(6)} ${OTHER}`], 'and do not come back');
 
     await reconfigure(agent, LEARNING);
-    await send(ovs, mac(1), PEER);
-    t.equal((await learned(ovs)).length, 2);
+    await until('learned again', async () => {
+      await send(ovs, mac(1), PEER);
+      return (await learned(ovs)).length === 2;
+    });
     // Learned by a packet that was under way when its peer went.
     const [stale] = (await ovs.ofctl('--no-names', 'dump-flows', 'br-int', 'table=41'))
       .split('\n')
