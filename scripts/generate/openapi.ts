@@ -5,6 +5,7 @@
 import * as z from 'zod';
 import { flowSchema, ruleSchema, statusSchema } from '../../src/cli/answer.ts';
 import { explainSchema, ruleAnswerSchema } from '../../src/cli/explain.ts';
+import { doctorSchema } from '../../src/cli/doctor.ts';
 import { offloadSchema, whatIfSchema } from '../../src/cli/offload.ts';
 import {
   diffSchema,
@@ -78,6 +79,12 @@ export const DEBUG_PATHS: readonly DebugPath[] = [
     summary: 'What a rule that is not applied yet would take out of hardware.',
     parameters: [['rule', 'a DPURule as YAML or JSON', RULE_EXAMPLE], ASSUME],
     schema: whatIfSchema,
+  },
+  {
+    path: '/doctor',
+    method: 'get',
+    summary: 'Is this DPU set up right: each check with what was seen and what to do.',
+    schema: doctorSchema,
   },
   {
     path: '/trace',

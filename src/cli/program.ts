@@ -11,6 +11,7 @@ import { parseRule, parseTable, parseSeconds, TABLE_MAX } from './argument.ts';
 import { askAgent, type AgentEndpoint } from './client.ts';
 import { addCompletionVerb } from './completion.ts';
 import { DpuctlError, EXIT } from './errors.ts';
+import { addDoctorVerb } from './doctor.ts';
 import { addExplainVerbs } from './explain.ts';
 import { flowsPath, formatFlows, type FlowFilter } from './flows.ts';
 import { filterRules, formatRules, type RuleFilter } from './rules.ts';
@@ -151,6 +152,7 @@ function addVerbs(program: Command, world: Surroundings, end: (exit: number) => 
   addExplainVerbs(program, context);
   addTableVerbs(program, context);
   addOffloadVerb(program, context);
+  addDoctorVerb(program, context);
   addTopVerb(program, context);
   addActionVerbs(program, context);
   addCompletionVerb(program, context);

@@ -3,9 +3,11 @@
  * that changed while it was read is asked for again. Reads only.
  */
 import { decodeAddress, encodeAddressDump, type InterfaceAddress } from './address.ts';
+import type { IpPrefix } from '../base/address.ts';
 import { EINTR, NetlinkError } from './errors.ts';
 import { decodeLink, encodeLinkDump, type Link } from './link.ts';
 import type { NetlinkMessage, NetlinkRequest } from './message.ts';
+import { decodeRoute, encodeRouteRequest, type Route } from './route.ts';
 import { NETLINK_ROUTE, NetlinkSocket, type NetlinkSocketOptions } from './socket.ts';
 
 /** Dumps in a row that may be interrupted before the call gives up. */
@@ -41,6 +43,16 @@ export class NetlinkClient {
   async addresses(): Promise<InterfaceAddress[]> {
     const messages = await this.#dump(encodeAddressDump(), 'netlink.addresses');
     return messages.map(decodeAddress).filter((address) => address !== undefined);
+  }
+
+  /**
+   * The route that a packet to `address` would take from here; undefined when the answer names none. Throws as {@link links}
+   * does; NetlinkError also when there is no route (`NL_ENETUNREACH`).
+   */
+  async routeTo(address: IpPrefix): Promise<Route | undefined> {
+    const { messages } = await this.#socket.request(encodeRouteRequest(address), 'netlink.route');
+    const [first] = messages;
+    return first === undefined ? undefined : decodeRoute(first);
   }
 
   /** Frees the socket once the call in flight is answered; those behind it are rejected with `CONN_CLOSED`. */

@@ -24,4 +24,5 @@ export {
   type NetlinkMessage,
   type NetlinkRequest,
 } from './message.ts';
+export type { Route } from './route.ts';
 export { NETLINK_ROUTE, NetlinkSocket, type NetlinkSocketOptions } from './socket.ts';

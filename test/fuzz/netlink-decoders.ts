@@ -8,6 +8,7 @@ import { decodeAddress } from '../../src/netlink/address.ts';
 import { attributesByType, decodeAttributes, readText } from '../../src/netlink/attribute.ts';
 import { decodeLink } from '../../src/netlink/link.ts';
 import { Answer, decodeMessages, type NetlinkMessage } from '../../src/netlink/message.ts';
+import { decodeRoute } from '../../src/netlink/route.ts';
 import { bytesDecoder, type FuzzedDecoder } from './decoder.ts';
 
 const FIXTURES = join(import.meta.dirname, '../fixtures/netlink');
@@ -39,6 +40,12 @@ function answered(datagram: Buffer): readonly NetlinkMessage[] {
   return answer.messages;
 }
 
+/** A route as the kernel answers it: rtmsg, RTA_DST, RTA_OIF, RTA_GATEWAY. */
+const ROUTE = Buffer.from(
+  '0220000000000001000000000800010' + '0c00002070800040005000000' + '08000500c0000201',
+  'hex',
+);
+
 /** All decoders of netlink. */
 export const NETLINK_DECODERS: readonly FuzzedDecoder[] = [
   bytesDecoder(
@@ -51,5 +58,8 @@ export const NETLINK_DECODERS: readonly FuzzedDecoder[] = [
     for (const { value } of decodeAttributes(info ?? NOTHING, 'fuzz')) readText(value);
   }),
   bytesDecoder('netlink link', links, (bytes) => answered(bytes).forEach(decodeLink)),
+  bytesDecoder('netlink route', [ROUTE], (payload) => {
+    decodeRoute({ type: 24, flags: 0, seq: 1, pid: 1, payload });
+  }),
   bytesDecoder('netlink address', addresses, (bytes) => answered(bytes).forEach(decodeAddress)),
 ];

@@ -1,5 +1,5 @@
 // dpuctl offload against a real switch without a card: rules are attributed by real packets, and nothing is ever in hardware.
-import { writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { runDpuctl } from '../../src/cli/program.ts';
@@ -109,5 +109,21 @@ void t.test('rules are attributed by their packets, and no verdict is full', asy
   t.match(refused.err, /spec\.rules\[0\]\.match\.srcIP/);
   t.equal((await dpuctl('offload --what-if')).exit, 2);
   t.equal((await dpuctl('offload -f x')).exit, 2);
-  t.equal((await dpuctl('offload --what-if -f /nowhere/x.yaml')).exit, 2);
+
+  // The doctor, on the same switch: it has neither a card nor, with the dummy datapath, a listening tunnel.
+  const report = join(ovs.dir, 'doctor.html');
+  const doctor = await dpuctl(`doctor --report ${report}`);
+  t.equal(doctor.err, '');
+  t.match(doctor.out, /^fail-mode +ok +fail_mode=secure$/m);
+  t.match(doctor.out, /^ovs-version +ok +ovs-vswitchd \d/m);
+  t.match(doctor.out, /^hw-offload +warn +hw-offload=false, datapath userspace/m);
+  t.match(doctor.out, /^13 checks: \d+ ok/m);
+  t.equal(doctor.exit, /^\S+ +fail /m.test(doctor.out) ? 1 : 0);
+  t.match(await readFile(report, 'utf8'), /<!doctype html>.*<td>fail-mode<\/td>/s);
+  t.equal((await stat(report)).mode & 0o777, 0o600);
+  t.match(JSON.parse((await dpuctl('doctor --json')).out), { checks: { length: 13 } });
+  await ovs.vsctl('set', 'Open_vSwitch', '.', 'other_config:tc-policy=skip_hw');
+  await until('the doctor sees it', async () =>
+    /^tc-policy +warn +tc-policy=skip_hw +ovs-vsctl remove/m.test((await dpuctl('doctor')).out),
+  );
 });

@@ -15,6 +15,7 @@ import { explainAnswer, ruleAnswer } from './explain.ts';
 import { networksOf, peersOf, portsOf } from './inventory.ts';
 import { checkParameters, numberParameter } from './query.ts';
 import { diffAnswer, dropsAnswer, groupsAnswer } from './switch-report.ts';
+import { doctorAnswer } from '../doctor/doctor-answer.ts';
 import { verdictOf } from '../offload/evidence.ts';
 import { offloadAnswer, whatIfAnswer } from './offload.ts';
 import { bundleAnswer } from './support-bundle.ts';
@@ -33,6 +34,7 @@ export function debugRoutes(agent: AgentView): Map<string, DebugRoute> {
     ['/flows', (query) => flowsAnswer(agent, query)],
     ['/offload', (query) => offloadAnswer(agent, query)],
     ['/offload/what-if', (query) => whatIfAnswer(agent, query)],
+    ['/doctor', (query) => doctorAnswer(agent, query)],
     ['/trace', (query) => traceAnswer(agent, query)],
     ['/rule', (query) => ruleAnswer(agent, query)],
     ['/explain', (query) => explainAnswer(agent, query)],
