@@ -30,15 +30,17 @@ import { ZoneKeeper } from './overlay/zone-keeper.ts';
 import { Reconciler, type LastSync } from './reconcile/reconciler.ts';
 import {
   countStatesSteps,
+  notReadySteps,
   ruleStatus,
   type RuleState,
   type RuleStatus,
   type RuleStatusContext,
 } from './reconcile/rule-status.ts';
 import { inSlices } from './reconcile/slices.ts';
+import { ClusterReporter } from './report/cluster-reporter.ts';
 import { makeSnapshot, type BuiltSnapshot } from './snapshot.ts';
 import { ExpiryTimer } from './rules/expiry-timer.ts';
-import { makeSource, sourcePlace } from './sources/choice.ts';
+import { kubeTarget, makeSource, sourcePlace } from './sources/choice.ts';
 import type { RememberedSource } from './sources/remembered.ts';
 
 /** How long a resync may take before whoever asked for it is told so. */
@@ -65,6 +67,7 @@ export class Agent implements ActingAgent {
   readonly #expiry: ExpiryTimer;
   readonly #moves = new EndpointMoves();
   readonly #answers: RejectAnswers;
+  readonly #reporter: ClusterReporter | undefined;
   #config: AgentConfig;
   #sourceRead = false;
   #closed = false;
@@ -136,6 +139,7 @@ export class Agent implements ActingAgent {
       observer: this.metrics,
       logger,
     });
+    this.#reporter = this.#makeReporter();
     this.#debug = new DebugServer(debugRoutes(this), logger, debugActions(this));
     const scrapePaths = ['/metrics', '/healthz', '/readyz'];
     const scrapeRoutes = new Map(
@@ -209,6 +213,7 @@ export class Agent implements ActingAgent {
     this.#wire();
     this.bridge.start();
     this.session.start();
+    this.#reporter?.start();
     await this.source.start();
     // It also returns when it is closed before it was read: then nothing must begin.
     if (this.#closed) return;
@@ -224,6 +229,7 @@ export class Agent implements ActingAgent {
   async close(): Promise<void> {
     this.#closed = true;
     this.interventions.close();
+    await this.#reporter?.close();
     await this.reconciler.close();
     // After it: its last pass may have set the timer again.
     this.#expiry.close();
@@ -305,10 +311,12 @@ export class Agent implements ActingAgent {
       metrics.reconnecting('openflow');
       this.#logger[outage ? 'debug' : 'warn']({ err: error }, 'no OpenFlow connection');
       outage = true;
+      this.#reporter?.changed();
     });
     let first = true;
     reconciler.on('synced', (sync) => {
       this.#answers.forgetRules();
+      this.#reporter?.passEnds();
       this.flowRestore.flowsAreIn();
       if (sync.flowMods > 0) this.offload.forget();
       this.zones.look(this.#trackedVnis());
@@ -316,6 +324,22 @@ export class Agent implements ActingAgent {
       else if (sync.flowMods > 0) this.#logger.info({ ...sync }, 'synced');
       first = false;
     });
+  }
+
+  #makeReporter(): ClusterReporter | undefined {
+    const config = this.#config;
+    const { rules, kubernetes } = config;
+    if (rules.source !== 'kubernetes' || !kubernetes.publish) return undefined;
+    const agent = {
+      tunnel: () => this.bridge.tunnel,
+      ovsVersion: () => this.bridge.openVSwitch?.ovsVersion,
+      datapathType: () => this.bridge.datapathType,
+      locals: () => this.#built?.snapshot.locals ?? [],
+      agentNotReady: () => this.notReady,
+      notReady: (most: number) => inSlices(notReadySteps(this.#statusContext(), most)),
+      source: () => this.source.snapshot,
+    };
+    return new ClusterReporter(config, kubeTarget(rules, kubernetes), agent, this.#logger);
   }
 
   /** VNIs of the networks whose connections are to be tracked. */
@@ -329,6 +353,7 @@ export class Agent implements ActingAgent {
   /** Undefined until the rules have been read. What the bridge does not tell yet is left out of it: nothing is written. */
   #snapshot(): Snapshot | undefined {
     if (!this.#sourceRead) return undefined;
+    this.#reporter?.passBegins(this.source.snapshot);
     const inputs = {
       config: this.#config,
       source: this.source.snapshot,

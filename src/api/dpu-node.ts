@@ -74,3 +74,6 @@ export const dpuNodeStatusSchema = z
     conditions: conditionsSchema.optional(),
   })
   .describe('What the agent knows of itself.');
+
+/** A status as it is written. */
+export type DpuNodeStatus = z.input<typeof dpuNodeStatusSchema>;

@@ -14,7 +14,7 @@ import type { Subfield } from './nicira.ts';
 import { NXAST, NX_VENDOR_ID, OFPAT, OFPP, OFPR, OFP_MESSAGE_MAX } from './ofp13.ts';
 import { fieldByName } from './oxm-fields.ts';
 import type { FieldName, OxmField, OxmValue } from './oxm-fields.ts';
-import { checkedMask, fits, isPort, readOxm, refuse, writeValue } from './oxm.ts';
+import { checkedMask, fits, isPort, readOxm, refuse, writeValue, writeWord } from './oxm.ts';
 
 /** One action. */
 export type Action =
@@ -165,8 +165,8 @@ function writeSetField(
   }
   const header = field.nxmBits < field.bits ? field.nxmHeader : field.header;
   const size = (4 + 4 + (header & 0xff) + 7) & ~7;
-  out.writeUInt32BE(OFPAT.SET_FIELD * 0x10000 + size, at);
-  out.writeUInt32BE(header, at + 4);
+  writeWord(out, at, OFPAT.SET_FIELD * 0x10000 + size);
+  writeWord(out, at + 4, header);
   const end = writeValue(out, at + 8, value, header & 0xff);
   for (let pad = end; pad < at + size; pad++) out[pad] = 0;
   return at + size;

@@ -120,25 +120,45 @@ export class EncodedFlow {
 
   /** Bytes of the flow_mod. */
   get length(): number {
-    return instructionsOffset(this.matchLength) + this.#instructionsLength;
+    return instructionsOffset(this.matchLength) + this.instructionsLength;
   }
 
   /** The match fields: a view, not a copy. */
   get match(): Uint8Array {
-    const start = 4 * this.#at + HEAD_BYTES;
+    const start = this.matchStart;
     return this.#chunk.bytes.subarray(start, start + this.matchLength);
   }
 
   /** The instructions: a view, not a copy. */
   get instructions(): Uint8Array {
-    const start = 4 * (this.#at + this.#instructionsWord);
-    return this.#chunk.bytes.subarray(start, start + this.#instructionsLength);
+    const start = this.instructionsStart;
+    return this.#chunk.bytes.subarray(start, start + this.instructionsLength);
+  }
+
+  /** The memory that the flow is in, with those of others, for who reads many flows and wants no view of each. */
+  get memory(): Buffer {
+    return this.#chunk.bytes;
+  }
+
+  /** Offset of the match fields in {@link memory}. */
+  get matchStart(): number {
+    return 4 * this.#at + HEAD_BYTES;
+  }
+
+  /** Offset of the instructions in {@link memory}. */
+  get instructionsStart(): number {
+    return 4 * (this.#at + this.#instructionsWord);
+  }
+
+  /** Bytes of the instructions. */
+  get instructionsLength(): number {
+    return this.#word(2) >>> 16;
   }
 
   /** Identity of the flow in the switch: table, priority and match, as a latin1 string. Made anew each time. */
   get key(): string {
     const head = this.#word(3);
-    const start = 4 * this.#at + HEAD_BYTES;
+    const start = this.matchStart;
     return (
       String.fromCharCode(head >>> 16, (head >>> 8) & 0xff, head & 0xff) +
       this.#chunk.bytes.toString('latin1', start, start + this.matchLength)
@@ -157,8 +177,8 @@ export class EncodedFlow {
     const start = this.writeHead(out, at, this.length, OFPFC.ADD);
     out.writeInt32BE(this.#word(0), at + 8);
     out.writeInt32BE(this.#word(1), at + 12);
-    const from = 4 * (this.#at + this.#instructionsWord);
-    const length = this.#instructionsLength;
+    const from = this.instructionsStart;
+    const length = this.instructionsLength;
     copyBytes(this.#chunk.bytes, from, out, start, length);
     return start + length;
   }
@@ -173,7 +193,7 @@ export class EncodedFlow {
     out.writeUInt32BE(((tableId << 24) | (command << 16)) >>> 0, at + 24);
     out.writeUInt32BE(priority, at + 28);
     out.writeUInt32BE(OFPMT_OXM * 0x10000 + MATCH_HEADER_SIZE + matchLength, at + MATCH_OFFSET);
-    copyBytes(this.#chunk.bytes, 4 * this.#at + HEAD_BYTES, out, matchStart, matchLength);
+    copyBytes(this.#chunk.bytes, this.matchStart, out, matchStart, matchLength);
     for (let pad = matchStart + matchLength; pad < end; pad++) out[pad] = 0;
     return end;
   }
@@ -190,21 +210,17 @@ export class EncodedFlow {
     // The lengths of both parts are one word.
     if (!this.#equal(other, 0, 3)) return false;
     const start = this.#instructionsWord;
-    return this.#equal(other, start, start + wordsOf(this.#instructionsLength));
+    return this.#equal(other, start, start + wordsOf(this.instructionsLength));
   }
 
   /** The same flow in memory of its own. */
   copy(): EncodedFlow {
-    const words = this.#instructionsWord + wordsOf(this.#instructionsLength);
+    const words = this.#instructionsWord + wordsOf(this.instructionsLength);
     const at = take(words);
     const from = this.#chunk.words;
     const to = chunk.words;
     for (let index = 0; index < words; index++) to[at + index] = from[this.#at + index] ?? 0;
     return new EncodedFlow(chunk, at, this.hash);
-  }
-
-  get #instructionsLength(): number {
-    return this.#word(2) >>> 16;
   }
 
   get #instructionsWord(): number {

@@ -37,6 +37,9 @@ export interface FlowSpec {
 const scratch = new FlowScratch(2 * OFP_MESSAGE_MAX + ACTION_OVERRUN);
 const { bytes, matchStart } = scratch;
 
+// Takes a cookie apart: arithmetic on bigint allocates.
+const cookieBits = new DataView(new ArrayBuffer(8));
+
 const keyScratch = Buffer.alloc(OFP_MESSAGE_MAX);
 
 /** The {@link EncodedFlow.key} of a flow whose match fields are `oxm`, as the switch dumps them. */
@@ -73,9 +76,15 @@ function finish(
       retryable: false,
     });
   }
-  const high = Number(cookie >> 32n);
-  const low = Number(cookie & 0xffff_ffffn);
-  return scratch.finish(tableId, priority, high, low, matchEnd, end);
+  cookieBits.setBigUint64(0, cookie);
+  return scratch.finish(
+    tableId,
+    priority,
+    cookieBits.getInt32(0),
+    cookieBits.getInt32(4),
+    matchEnd,
+    end,
+  );
 }
 
 /**

@@ -10,6 +10,7 @@ import type { Action } from './action.ts';
 import { OpenFlowError } from './errors.ts';
 import { bufferOver } from './match.ts';
 import { OFPIT, OFP_MESSAGE_MAX } from './ofp13.ts';
+import { writeWord } from './oxm.ts';
 
 /** An instruction that this product does not write. */
 export interface OtherInstruction {
@@ -48,15 +49,15 @@ export function writeInstructions(out: Buffer, at: number, instructions: Instruc
   const { meter, applyActions, gotoTable, others } = instructions;
   if (meter !== undefined) {
     check('meter', meter, 0xffffffff);
-    out.writeUInt32BE(OFPIT.METER * 0x10000 + 8, at);
-    at = out.writeUInt32BE(meter, at + 4);
+    writeWord(out, at, OFPIT.METER * 0x10000 + 8);
+    at = writeWord(out, at + 4, meter);
   }
   if (applyActions !== undefined && applyActions.length > 0) {
     const end = writeActions(out, at + 8, applyActions);
     // Masked by nothing at all, a set_field leaves no bytes: then there is no instruction either.
     if (end > at + 8) {
-      out.writeUInt32BE(OFPIT.APPLY_ACTIONS * 0x10000 + (end - at), at);
-      out.writeUInt32BE(0, at + 4);
+      writeWord(out, at, OFPIT.APPLY_ACTIONS * 0x10000 + (end - at));
+      writeWord(out, at + 4, 0);
       at = end;
     }
   }
@@ -66,8 +67,8 @@ export function writeInstructions(out: Buffer, at: number, instructions: Instruc
   }
   if (gotoTable !== undefined) {
     check('table', gotoTable, 0xfe);
-    out.writeUInt32BE(OFPIT.GOTO_TABLE * 0x10000 + 8, at);
-    at = out.writeUInt32BE(gotoTable * 0x1000000, at + 4);
+    writeWord(out, at, OFPIT.GOTO_TABLE * 0x10000 + 8);
+    at = writeWord(out, at + 4, gotoTable * 0x1000000);
   }
   return at;
 }

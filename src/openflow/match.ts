@@ -6,7 +6,16 @@
 import { Buffer } from 'node:buffer';
 import { OXM_FIELDS, fieldByHeader, fieldByName } from './oxm-fields.ts';
 import type { FieldName, OxmField, OxmValue } from './oxm-fields.ts';
-import { allOnes, checkedMask, headerAt, isAllOnes, readOxm, refuse, writeOxm } from './oxm.ts';
+import {
+  allOnes,
+  checkedMask,
+  headerAt,
+  isAllOnes,
+  narrow,
+  readOxm,
+  refuse,
+  writeOxm,
+} from './oxm.ts';
 
 /** One field of a match. */
 export interface MatchField {
@@ -26,11 +35,6 @@ export type Match = readonly MatchField[];
 /** Bytes that any match fits into: every field once, masked. */
 export const MATCH_SIZE_MAX = OXM_FIELDS.reduce((sum, { sizeBytes }) => sum + 8 + 2 * sizeBytes, 0);
 
-// The fields of the match that is being written, in the order of the registry. Used only within one call of writeMatch.
-const fields: OxmField[] = [];
-const entries: MatchField[] = [];
-let count = 0;
-
 // A prerequisite by rank, so that the check needs no look-up by name.
 const PREREQUISITES = OXM_FIELDS.map((field) =>
   field.prerequisites.map((need) => ({ ...need, rank: rankOf(need.field) })),
@@ -40,20 +44,21 @@ function rankOf(name: FieldName): number {
   return OXM_FIELDS.findIndex((field) => field.name === name);
 }
 
-function entryOf(rank: number): MatchField | undefined {
-  for (let index = 0; index < count; index++) {
-    if (fields[index]?.rank === rank) return entries[index];
-  }
-  return undefined;
+// What has been written of the present match, by rank: the number of the match that a field was last in, and its value.
+const writtenIn = new Float64Array(OXM_FIELDS.length);
+const writtenValues = new Float64Array(OXM_FIELDS.length);
+let matchNumber = 0;
+
+function fieldOf({ field: name }: MatchField): OxmField {
+  return fieldByName(name) ?? refuse('MATCH', 'UNKNOWN', { name }, 'no field that can be encoded');
 }
 
-/** Refuses a field whose prerequisites the match does not contain exactly. */
+/** Refuses a field whose prerequisites the match does not contain exactly. They stand before it in the order of fields. */
 function checkPrerequisites(field: OxmField): void {
   for (const need of PREREQUISITES[field.rank] ?? []) {
-    const entry = entryOf(need.rank);
-    if (entry === undefined) {
+    if (writtenIn[need.rank] !== matchNumber) {
       if (need.optional) continue;
-    } else if (need.values.includes(Number(entry.value))) {
+    } else if (need.values.includes(writtenValues[need.rank] ?? 0)) {
       continue;
     }
     const wanted = need.values.map((value) => `0x${value.toString(16)}`).join(' or ');
@@ -62,59 +67,90 @@ function checkPrerequisites(field: OxmField): void {
   }
 }
 
-/** Puts a field where it belongs among those picked so far: matches are short, so that is cheaper than sorting. */
-function insert(field: OxmField, entry: MatchField): void {
-  let at = count;
-  for (; at > 0; at--) {
-    const before = fields[at - 1];
-    const entryBefore = entries[at - 1];
-    if (before === undefined || entryBefore === undefined || before.rank < field.rank) break;
-    if (before === field) refuse('MATCH', 'DUPLICATE', field, 'is matched twice');
-    fields[at] = before;
-    entries[at] = entryBefore;
-  }
-  fields[at] = field;
-  entries[at] = entry;
-  count++;
+/** A mask of nothing matches everything: the field is no part of the match. */
+function isNothing(mask: OxmValue | undefined): boolean {
+  return mask === 0 || mask === 0n;
 }
 
-/** Checks each field by itself and puts all of them in order. */
-function pickFields(match: Match): void {
-  count = 0;
+/** Checks a field by itself, and returns the mask that the switch writes for it: flag fields always have one. */
+function wireMask(
+  field: OxmField,
+  value: OxmValue,
+  mask: OxmValue | undefined,
+): OxmValue | undefined {
+  if (mask !== undefined && !field.maskable && !isNothing(mask) && !isAllOnes(field, mask)) {
+    refuse('MATCH', 'MASK', field, 'can only be matched as a whole');
+  }
+  const partial = checkedMask(field, value, mask, 'MATCH');
+  return field.alwaysMasked ? (mask ?? allOnes(field)) : partial;
+}
+
+function writeField(out: Buffer, at: number, field: OxmField, entry: MatchField): number {
+  const value = narrow(entry.value);
+  const mask = wireMask(field, value, entry.mask);
+  if (isNothing(mask)) return at;
+  if (field.prerequisites.length > 0) checkPrerequisites(field);
+  writtenIn[field.rank] = matchNumber;
+  writtenValues[field.rank] = Number(value);
+  return writeOxm(out, at, field, value, mask);
+}
+
+// The rows of the match's fields, so that each is looked up once. Used only within one call of writeMatch.
+const picked: OxmField[] = [];
+
+/** @returns false when the fields do not stand in the order of the registry; then not all of them are picked. */
+function pickFields(match: Match): boolean {
+  let last = -1;
+  for (let index = 0; index < match.length; index++) {
+    const entry = match[index];
+    if (entry === undefined) break;
+    const field = fieldOf(entry);
+    if (field.rank <= last) return false;
+    last = field.rank;
+    picked[index] = field;
+  }
+  return true;
+}
+
+/** The fields in the order of the registry: matches are short, so that inserting is cheaper than sorting. */
+function inOrder(match: Match): Match {
+  const sorted: MatchField[] = [];
   for (const entry of match) {
-    const field = fieldByName(entry.field);
-    if (field === undefined) {
-      refuse('MATCH', 'UNKNOWN', { name: entry.field }, 'no field that can be encoded');
+    const field = fieldOf(entry);
+    if (isNothing(entry.mask)) {
+      wireMask(field, entry.value, entry.mask);
+      continue;
     }
-    const { mask } = entry;
-    const nothing = mask === 0 || mask === 0n;
-    if (mask !== undefined && !field.maskable && !nothing && !isAllOnes(field, mask)) {
-      refuse('MATCH', 'MASK', field, 'can only be matched as a whole');
+    let at = sorted.length;
+    for (; at > 0; at--) {
+      const before = sorted[at - 1];
+      if (before === undefined) break;
+      if (before.field === entry.field) refuse('MATCH', 'DUPLICATE', field, 'is matched twice');
+      if (fieldOf(before).rank < field.rank) break;
+      sorted[at] = before;
     }
-    checkedMask(field, entry.value, mask, 'MATCH');
-    // A mask of nothing matches everything: the field is no part of the match.
-    if (!nothing) insert(field, entry);
+    sorted[at] = entry;
   }
-}
-
-/** The mask that the switch writes for a field: it always masks the flag fields, whose unused bits it does not keep. */
-function wireMask(field: OxmField, mask: OxmValue | undefined): OxmValue | undefined {
-  if (field.alwaysMasked) return mask ?? allOnes(field);
-  return mask === undefined || isAllOnes(field, mask) ? undefined : mask;
+  return sorted;
 }
 
 /**
- * Writes the TLVs of a match at `at` and returns the offset behind them. There must be {@link MATCH_SIZE_MAX} bytes.
+ * Writes the TLVs of a match at `at` and returns the offset behind them. There must be {@link MATCH_SIZE_MAX} bytes. Fields
+ * that stand in the order of the registry are written as they come.
  * @throws OpenFlowError as {@link encodeMatch}.
  */
 export function writeMatch(match: Match, out: Buffer, at: number): number {
-  pickFields(match);
-  for (let index = 0; index < count; index++) {
-    const field = fields[index];
-    const entry = entries[index];
+  let ordered = match;
+  if (!pickFields(match)) {
+    ordered = inOrder(match);
+    pickFields(ordered);
+  }
+  matchNumber++;
+  for (let index = 0; index < ordered.length; index++) {
+    const field = picked[index];
+    const entry = ordered[index];
     if (field === undefined || entry === undefined) break;
-    if (field.prerequisites.length > 0) checkPrerequisites(field);
-    at = writeOxm(out, at, field, entry.value, wireMask(field, entry.mask));
+    at = writeField(out, at, field, entry);
   }
   return at;
 }

@@ -19,6 +19,7 @@ import type { OxmField, OxmValue } from './oxm-fields.ts';
 
 const TWO_32 = 0x1_0000_0000;
 const HAS_MASK = 0x100;
+const SAFE_MAX = BigInt(Number.MAX_SAFE_INTEGER);
 
 /** The largest value of a field, as a number (fields up to 48 bits) or bigint. */
 export function allOnes(field: OxmField): OxmValue {
@@ -108,8 +109,16 @@ export function refuse(
   });
 }
 
-/** Writes 32 bits big-endian and returns the offset behind them. */
-function writeWord(out: Buffer, at: number, value: number): number {
+/** The same value as a number where that is exact: arithmetic on bigint allocates. */
+export function narrow(value: OxmValue): OxmValue {
+  return typeof value === 'bigint' && value >= 0n && value <= SAFE_MAX ? Number(value) : value;
+}
+
+/**
+ * Writes 32 bits big-endian and returns the offset behind them. By hand: these lines run some twenty times per flow, and the
+ * Buffer's own writes check what is checked already.
+ */
+export function writeWord(out: Buffer, at: number, value: number): number {
   out[at] = value >>> 24;
   out[at + 1] = value >>> 16;
   out[at + 2] = value >>> 8;
@@ -128,7 +137,6 @@ export function writeValue(out: Buffer, at: number, value: OxmValue, size: numbe
     if (size === 8) return out.writeBigUInt64BE(value, at);
     return writeValue(out, at, Number(value), size);
   }
-  // Bytes by hand: these lines run ten times per flow, and the Buffer's own writes check what is checked already.
   switch (size) {
     case 1:
       out[at] = value;

@@ -64,8 +64,11 @@ export function isOwnCookie(cookie: bigint): boolean {
  * deleted and made again. `salt` gives another value where two names collide.
  */
 export function hashName(name: string, salt = 0): bigint {
-  const digest = hash('sha256', salt === 0 ? name : `${name}\0${salt}`, 'buffer');
-  return BigInt(digest.readUIntBE(0, OBJECT_BYTES));
+  // One character for each byte: a Buffer would cost more than the hash itself.
+  const digest = hash('sha256', salt === 0 ? name : `${name}\0${salt}`, 'binary');
+  let value = 0;
+  for (let index = 0; index < OBJECT_BYTES; index++) value = value * 256 + digest.charCodeAt(index);
+  return BigInt(value);
 }
 
 /** As {@link isOwnCookie}, by the upper 32 bits of the cookie. */

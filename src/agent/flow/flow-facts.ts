@@ -9,6 +9,7 @@ import { bufferOver } from '../../openflow/match.ts';
 import { readLearn } from '../../openflow/learn.ts';
 import { NX_CT_SIZE } from '../../openflow/nicira.ts';
 import { NX_VENDOR_ID, NXAST, OFPAT, OFPIT } from '../../openflow/ofp13.ts';
+import { headerAt } from '../../openflow/oxm.ts';
 import { fieldByHeader, fieldByName, type FieldName } from '../../openflow/oxm-fields.ts';
 
 import { TABLE } from './pipeline.ts';
@@ -19,16 +20,25 @@ const HAS_MASK = 0x100;
 const ACTION_HEADER_SIZE = 4;
 const INSTRUCTION_ACTIONS_OFFSET = 8;
 
-function headersOf(name: FieldName): readonly number[] {
-  const field = fieldByName(name);
-  return field === undefined ? [] : [field.header, field.nxmHeader];
+/** The two headers of a field, OXM and NXM. */
+class Headers {
+  readonly #oxm: number;
+  readonly #nxm: number;
+  constructor(name: FieldName) {
+    const field = fieldByName(name);
+    this.#oxm = field?.header ?? 0;
+    this.#nxm = field?.nxmHeader ?? 0;
+  }
+  includes(header: number): boolean {
+    return header === this.#oxm || header === this.#nxm;
+  }
 }
 
-const METADATA = headersOf('metadata');
-const IN_PORT = headersOf('inPort');
-const TUNNEL_ID = headersOf('tunnelId');
-const OUTPUT_REGISTER = headersOf('reg1');
-const MARK = headersOf('ctMark');
+const METADATA = new Headers('metadata');
+const IN_PORT = new Headers('inPort');
+const TUNNEL_ID = new Headers('tunnelId');
+const OUTPUT_REGISTER = new Headers('reg1');
+const MARK = new Headers('ctMark');
 
 /** Nicira actions that neither send, nor write a field that keeps networks apart. */
 const HARMLESS_NICIRA: ReadonlySet<number> = new Set([
@@ -61,26 +71,26 @@ export class FlowFacts {
   strange: string | undefined;
   #bytes: Buffer = Buffer.alloc(0);
 
-  /** Reads a flow. */
+  /** Reads a flow, where it lies: no view of it is made. */
   readFlow(flow: EncodedFlow): this {
-    this.#reset(flow.match);
+    this.#reset(flow.memory);
     this.tableId = flow.tableId;
     this.priority = flow.priority;
-    this.#readMatch();
-    this.#bytes = bufferOver(flow.instructions);
-    this.#readInstructions();
+    const { matchStart, instructionsStart } = flow;
+    this.#readMatch(matchStart, matchStart + flow.matchLength);
+    this.#readInstructions(instructionsStart, instructionsStart + flow.instructionsLength);
     return this;
   }
 
   /** Reads the actions `bytes` of a bucket. */
   readActions(bytes: Uint8Array): this {
-    this.#reset(bytes);
+    this.#reset(bufferOver(bytes));
     this.#readActions(0, bytes.length);
     return this;
   }
 
-  #reset(bytes: Uint8Array): void {
-    this.#bytes = bufferOver(bytes);
+  #reset(bytes: Buffer): void {
+    this.#bytes = bytes;
     this.tableId = 0;
     this.priority = 0;
     this.vni = undefined;
@@ -88,16 +98,17 @@ export class FlowFacts {
     this.tunnelId = undefined;
     this.setsVni = undefined;
     this.movesVniToTunnel = false;
-    this.tunnelIds.length = 0;
-    this.ports.length = 0;
-    this.groups.length = 0;
-    this.zones.length = 0;
+    // Most are empty already, and setting a length is a call.
+    if (this.tunnelIds.length > 0) this.tunnelIds.length = 0;
+    if (this.ports.length > 0) this.ports.length = 0;
+    if (this.groups.length > 0) this.groups.length = 0;
+    if (this.zones.length > 0) this.zones.length = 0;
     this.strange = undefined;
   }
 
-  #readMatch(): void {
-    for (let at = 0; at < this.#bytes.length;) {
-      const header = this.#bytes.readUInt32BE(at);
+  #readMatch(start: number, end: number): void {
+    for (let at = start; at < end;) {
+      const header = headerAt(this.#bytes, at);
       const value = at + OXM_HEADER_SIZE;
       if (METADATA.includes(header)) this.vni = this.#vniAt(value);
       else if (TUNNEL_ID.includes(header)) this.tunnelId = this.#vniAt(value);
@@ -109,8 +120,8 @@ export class FlowFacts {
     }
   }
 
-  #readInstructions(): void {
-    for (let at = 0; at < this.#bytes.length;) {
+  #readInstructions(start: number, end: number): void {
+    for (let at = start; at < end;) {
       const type = this.#bytes.readUInt16BE(at);
       const length = this.#bytes.readUInt16BE(at + 2);
       if (type === OFPIT.APPLY_ACTIONS) {
@@ -136,7 +147,7 @@ export class FlowFacts {
   }
 
   #readSetField(at: number): void {
-    const header = this.#bytes.readUInt32BE(at);
+    const header = headerAt(this.#bytes, at);
     const value = at + OXM_HEADER_SIZE;
     if (METADATA.includes(header)) this.setsVni = this.#vniAt(value);
     else if (TUNNEL_ID.includes(header)) this.tunnelIds.push(this.#vniAt(value));
@@ -219,9 +230,9 @@ export class FlowFacts {
   }
 
   #vniAt(at: number): number {
-    const value = this.#bytes.readBigUInt64BE(at);
-    if (value > BigInt(VNI_MAX)) this.#note('has a VNI of more than 24 bits');
-    return Number(value);
+    const value = headerAt(this.#bytes, at) * 0x1_0000_0000 + headerAt(this.#bytes, at + 4);
+    if (value > VNI_MAX) this.#note('has a VNI of more than 24 bits');
+    return value;
   }
 
   #note(strange: string): void {

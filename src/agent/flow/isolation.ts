@@ -134,6 +134,7 @@ function sendFault(vni: number | undefined, networks: PortNetworks): string | un
 
 /** The zone that is asked is the network's own. */
 function zoneFault(vni: number | undefined, own: number | undefined): string | undefined {
+  if (facts.zones.length === 0) return undefined;
   const foreign = facts.zones.find((zone) => zone !== own);
   return foreign === undefined
     ? undefined

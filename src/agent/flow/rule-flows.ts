@@ -114,9 +114,11 @@ function isolated(
   { vni, tracking }: EntryVerdict,
 ): EntryFlows | Refusal {
   if ('reason' in result || vni === undefined) return result;
-  for (const flow of [...result.flows, ...result.clauses]) {
-    const fault = ruleFlowFault(flow, vni, tracking?.zone);
-    if (fault !== undefined) return { reason: 'IsolationViolation', message: faultText(fault) };
+  for (const flows of [result.flows, result.clauses]) {
+    for (const flow of flows) {
+      const fault = ruleFlowFault(flow, vni, tracking?.zone);
+      if (fault !== undefined) return { reason: 'IsolationViolation', message: faultText(fault) };
+    }
   }
   return result;
 }
@@ -262,7 +264,6 @@ function addForm(
 ): void {
   const { object, entry, network, cookie, conjId } = rank;
   const priority = rankOf(entry.priority ?? object.spec.priority, entry.action);
-  const common = [network, ...guard, ...dimensions.common];
   const { sources, destinations } = dimensions;
   const transports = transportsOf(dimensions, entry.action);
   const add = (at: number, match: Match): void => {
@@ -271,6 +272,7 @@ function addForm(
   if (conjunctionPays([sources.length, destinations.length, transports.length])) {
     // One below the rank: a plain flow of the same match and priority would replace the clause.
     const place = { tableId, priority: priority - 1 };
+    const common = [network, ...guard, ...dimensions.common];
     all.clauses.push(...makeClauses(place, conjId, common, [sources, destinations, transports]));
     add(place.priority, [network, ...guard, { field: 'conjId', value: conjId }]);
     return;
@@ -278,7 +280,15 @@ function addForm(
   for (const source of sources) {
     for (const destination of destinations) {
       for (const transport of transports) {
-        add(priority, [...common, ...source, ...destination, ...transport]);
+        // In the order of the registry, most often: then the encoder has nothing to sort.
+        add(priority, [
+          ...dimensions.common,
+          ...source,
+          ...destination,
+          ...transport,
+          ...guard,
+          network,
+        ]);
       }
     }
   }
@@ -376,7 +386,7 @@ function verdictFlow(
     tableId: chain.verdict.id,
     priority: VERDICT_PRIORITY,
     cookie,
-    match: [network, { field: VERDICT_REGISTER[chain.direction], value: verdictId }],
+    match: [{ field: VERDICT_REGISTER[chain.direction], value: verdictId }, network],
     instructions: verbs.on(chain.direction, verdict),
   });
 }

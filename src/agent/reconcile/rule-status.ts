@@ -56,6 +56,27 @@ export function* countStatesSteps(context: RuleStatusContext): Steps<Record<Rule
   return counts;
 }
 
+/** Entries that are not in force: some of them, and how many there are. */
+export interface NotReady {
+  /** All entries. */
+  readonly entries: number;
+  readonly rows: readonly RuleStatus[];
+  readonly total: number;
+}
+
+/** Finds at most `most` entries that are not in force, and counts all, with pauses as {@link countStatesSteps}. */
+export function* notReadySteps(context: RuleStatusContext, most: number): Steps<NotReady> {
+  const rows: RuleStatus[] = [];
+  let entries = 0;
+  let total = 0;
+  for (const entry of context.desired.entries()) {
+    const status = statusByItself(entry, context);
+    if (!status.programmed && ++total <= most) rows.push(status);
+    if (++entries % ENTRIES_PER_STEP === 0) yield;
+  }
+  return { entries, rows, total };
+}
+
 /** The status of one entry. */
 export function ruleStatus(entry: CompiledEntry, context: RuleStatusContext): RuleStatus {
   const status = statusByItself(entry, context);
