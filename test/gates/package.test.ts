@@ -39,7 +39,7 @@ t.test('the built package runs its programs and gives its protocol layers to oth
     t.equal(stdout.trim(), manifest.version, name);
     t.match(
       await readFile(join(dir, file), 'utf8'),
-      /^#!\/usr\/bin\/env node\n/,
+      /^#!\/usr\/bin\/env (-S )?node( --[a-z-]+=\d+)?\n/,
       `${name} can be executed`,
     );
   }
