@@ -90,10 +90,10 @@ export class CompiledSwitch {
     const flow = flowOf(packet);
     const socket = join(this.#ovs.rundir, 'vswitchd.ctl');
     const text = await unixctl(socket, 'ofproto/trace', ['br-int', flow]);
-    return this.#read(text);
+    return this.#read(text, 'port' in packet.from ? packet.from.port : TUNNEL_PORT);
   }
 
-  #read(text: string): TracedOutcome {
+  #read(text: string, inPort: number): TracedOutcome {
     const lines = text.split('\n');
     const outputs: string[] = [];
     const [egress, ingress]: [string[], string[]] = [[], []];
@@ -104,9 +104,11 @@ export class CompiledSwitch {
       if (step !== null && Number(step[2]) !== SHADOW_PRIORITY) {
         const [table, cookie] = [Number(step[1]), BigInt(step[3] ?? 0)];
         const name = this.#names.get(cookie) ?? DEFAULT;
-        if (table === TABLE.egressVerdict.id) egress.push(name);
-        if (table === TABLE.ingressVerdict.id) ingress.push(name);
         drop = dropReasonOf(cookie) ?? drop;
+        // The end of a copy that no device may multiply: no rule counts it.
+        const isCounted = dropReasonOf(cookie) !== 'RedirectMulticast';
+        if (table === TABLE.egressVerdict.id && isCounted) egress.push(name);
+        if (table === TABLE.ingressVerdict.id && isCounted) ingress.push(name);
       }
       const dst = /set_field:([\d.]+)->tun_dst/.exec(line)?.[1];
       if (dst !== undefined) tunnel = { ...tunnel, dst };
@@ -114,7 +116,9 @@ export class CompiledSwitch {
       if (id !== undefined) tunnel = { ...tunnel, vni: Number(id) };
       const moved = /-> NXM_NX_TUN_ID\[0\.\.23\] is now (0x[0-9a-f]+|\d+)/.exec(line)?.[1];
       if (moved !== undefined) tunnel = { ...tunnel, vni: Number(moved) };
-      const port = /(?:^ *output:|-> output port is )(\d+)/.exec(line)?.[1];
+      const port = /^ *IN_PORT$/.test(line)
+        ? String(inPort)
+        : /(?:^ *output:|-> output port is )(\d+)/.exec(line)?.[1];
       if (port === undefined || lines[index + 1]?.includes('skipping output to input port'))
         continue;
       outputs.push(

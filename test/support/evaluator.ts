@@ -4,7 +4,8 @@
  * register or conjunction, and decides a packet by walking through all rules.
  */
 import ipaddr from 'ipaddr.js';
-import type { DpuRule, RuleEntry, RuleMatch } from '../../src/api/dpu-rule.ts';
+import type { DpuRule, RuleEntry } from '../../src/api/dpu-rule.ts';
+import { answers, isIn, matches, sameAddress, type ModelGroup, type Scope } from './match-model.ts';
 
 /** An endpoint on this DPU (`port`) or behind a peer (`vtep`). */
 export interface ModelEndpoint {
@@ -23,12 +24,21 @@ export interface ModelNetwork {
   readonly unknownUnicast: 'drop' | 'flood';
 }
 
-/** A whole configuration of one DPU. Every entry of a rule acts in `vni`. */
+/** A port behind which a device stands. */
+export interface ModelLeg {
+  readonly name: string;
+  readonly port: number;
+  readonly vni: number;
+}
+
+/** A whole configuration of one DPU. Every entry of a rule acts in `vni`; all groups are of the rules' namespace. */
 export interface World {
   readonly vtep: string;
   readonly peers: readonly string[];
   readonly networks: readonly ModelNetwork[];
   readonly endpoints: readonly ModelEndpoint[];
+  readonly legs: readonly ModelLeg[];
+  readonly groups: readonly ModelGroup[];
   readonly rules: readonly { readonly object: DpuRule; readonly vni: number }[];
 }
 
@@ -58,8 +68,12 @@ export interface Packet {
  * where a later fragment met a default that denies.
  */
 export interface Decision {
-  readonly verdict: 'allow' | 'deny';
+  readonly verdict: 'allow' | 'deny' | 'redirect';
   readonly by: readonly string[];
+  /** Redirects before it that went on without their device (`onMissing: Allow`), in order. */
+  readonly passed?: readonly string[];
+  /** Port that it is redirected to, or why that cannot be. */
+  readonly leg?: number | 'RedirectDown' | 'RedirectMulticast';
 }
 
 /** What the model says of a packet. */
@@ -78,169 +92,105 @@ export const DEFAULT = 'default';
 
 const TIER_ORDER = ['platform', 'admin', 'tenant', 'policy', 'isolation', 'baseline'];
 const CAUTION = ['deny', 'reject', 'redirect', 'pass', 'allow'];
-const FLAGS = ['fin', 'syn', 'rst', 'psh', 'ack', 'urg', 'ece', 'cwr', 'ns'];
-const [ICMP, TCP, UDP, ICMPV6, SCTP] = [1, 6, 17, 58, 132] as const;
-const PROTOCOLS: Readonly<Record<string, number>> = { ICMP, TCP, UDP, ICMPv6: ICMPV6, SCTP };
-
-function sameAddress(one: string, other: string): boolean {
-  return ipaddr.parse(one).toNormalizedString() === ipaddr.parse(other).toNormalizedString();
-}
-
-/** Whether `address` is in a prefix (or is the address) that a user wrote; families never mix. */
-function isIn(address: string, prefix: string): boolean {
-  const [base = '', length] = prefix.split('/');
-  const [parsed, network] = [ipaddr.parse(address), ipaddr.parse(base)];
-  if (parsed.kind() !== network.kind()) return false;
-  return parsed.match(network, length === undefined ? network.toByteArray().length * 8 : +length);
-}
-
-function sideMatches(
-  address: string,
-  one: string | undefined,
-  many: readonly string[] | undefined,
-  excluded: readonly string[] | undefined,
-): boolean {
-  const included = one === undefined ? many : [one];
-  if (included?.some((prefix) => isIn(address, prefix)) === false) return false;
-  return excluded?.some((prefix) => isIn(address, prefix)) !== true;
-}
-
-function portMatches(
-  port: number,
-  one: number | string | undefined,
-  many: readonly (number | string)[] | undefined,
-): boolean {
-  const ranges = one === undefined ? many : [one];
-  if (ranges === undefined) return true;
-  return ranges.some((range) => {
-    const [first = NaN, last = first] = String(range).split('-').map(Number);
-    return first <= port && port <= last;
-  });
-}
-
-function flagsMatch(flags: number, wanted: string): boolean {
-  return [...wanted.matchAll(/([+-])([a-z]+)/g)].every(([, sign, name]) => {
-    const isSet = ((flags >> FLAGS.indexOf(name ?? '')) & 1) === 1;
-    return isSet === (sign === '+');
-  });
-}
-
-/** Whether a packet is what a match describes. `action` matters for later fragments alone. */
-function matches(match: RuleMatch, packet: Packet, action: string): boolean {
-  const family = packet.type === 'ipv4' ? 0x0800 : 0x86dd;
-  if (match.etherType !== undefined && match.etherType !== family) return false;
-  if (match.srcMAC !== undefined && match.srcMAC.toLowerCase() !== packet.ethSrc) return false;
-  if (match.dstMAC !== undefined && match.dstMAC.toLowerCase() !== packet.ethDst) return false;
-  if (!sideMatches(packet.src, match.srcIP, match.srcIPs, match.notSrcIPs)) return false;
-  if (!sideMatches(packet.dst, match.dstIP, match.dstIPs, match.notDstIPs)) return false;
-  if (match.dscp !== undefined && match.dscp !== packet.dscp) return false;
-  const { srcPort, srcPorts, dstPort, dstPorts } = match;
-  const hasPorts = namesPorts(match);
-  // A later fragment has no transport header: the first one is judged, an allow lets the others follow it.
-  const follows = packet.fragment === 'later' && action === 'allow';
-  // With IPv6 it does not say its protocol either.
-  if (follows && packet.type === 'ipv6' && match.protocol !== 'ICMP') return true;
-  if (!protocolMatches(match, packet, hasPorts)) return false;
-  if (hasPorts || match.icmpType !== undefined || match.tcpFlags !== undefined) {
-    if (packet.fragment === 'later') return follows;
-  }
-  if (hasPorts && !portMatches(packet.srcPort, srcPort, srcPorts)) return false;
-  if (hasPorts && !portMatches(packet.dstPort, dstPort, dstPorts)) return false;
-  if (match.icmpType !== undefined && match.icmpType !== packet.icmpType) return false;
-  if (match.icmpCode !== undefined && match.icmpCode !== packet.icmpCode) return false;
-  return match.tcpFlags === undefined || flagsMatch(packet.tcpFlags, match.tcpFlags);
-}
-
-function protocolMatches(match: RuleMatch, packet: Packet, hasPorts: boolean): boolean {
-  if (match.protocol === undefined) {
-    if (match.tcpFlags !== undefined) return packet.protocol === TCP;
-    return !hasPorts || packet.protocol === TCP || packet.protocol === UDP;
-  }
-  const wanted = PROTOCOLS[String(match.protocol)] ?? Number(match.protocol);
-  if (wanted === ICMP && packet.type !== 'ipv4') return false;
-  if (wanted === ICMPV6 && packet.type !== 'ipv6') return false;
-  return wanted === packet.protocol;
-}
-
-/** Whether a packet answers what `match` allows: sides swapped; TCP with ACK, of ICMP echo replies only; DSCP is free. */
-function answers(match: RuleMatch, packet: Packet): boolean {
-  const isIcmp = match.icmpType !== undefined;
-  if (isIcmp && match.icmpType !== 8 && match.icmpType !== 128) return false;
-  const asked: Packet = {
-    ...packet,
-    ...{ ethSrc: packet.ethDst, ethDst: packet.ethSrc, src: packet.dst, dst: packet.src },
-    ...{ srcPort: packet.dstPort, dstPort: packet.srcPort },
-  };
-  const swapped: RuleMatch = { ...match };
-  if (match.tcpFlags !== undefined) swapped.protocol ??= 'TCP';
-  for (const own of ['dscp', 'tcpFlags', 'icmpType', 'icmpCode'] as const) delete swapped[own];
-  if (!matches(swapped, asked, 'allow')) return false;
-  if (packet.fragment === 'later') return true;
-  if (isIcmp && packet.icmpType !== (match.icmpType === 8 ? 0 : 129)) return false;
-  // Without protocol, ports and flags nothing says that it is TCP: any protocol may answer.
-  const saysTcp = swapped.protocol !== undefined || namesPorts(match);
-  return packet.protocol !== TCP || !saysTcp || flagsMatch(packet.tcpFlags, '+ack');
-}
-
-function namesPorts({ srcPort, srcPorts, dstPort, dstPorts }: RuleMatch): boolean {
-  return [srcPort, srcPorts, dstPort, dstPorts].some((ports) => ports !== undefined);
-}
-
-function isEnforced(entry: RuleEntry, direction: 'egress' | 'ingress'): boolean {
-  return entry.direction === 'Both' || entry.direction.toLowerCase() === direction;
-}
+const [UDP, ICMPV6] = [17, 58] as const;
 
 interface Hit {
   readonly name: string;
   readonly tier: number;
   readonly priority: number;
-  readonly caution: number;
-  readonly action: string;
+  readonly entry: RuleEntry;
+  readonly isReply: boolean;
 }
 
-function hitsOf(world: World, vni: number, packet: Packet, direction: 'egress' | 'ingress'): Hit[] {
-  const other = direction === 'egress' ? 'ingress' : 'egress';
-  return world.rules.flatMap(({ object, vni: ruleVni }) => {
+/** Where policy is asked about a packet. */
+interface Place {
+  readonly direction: 'egress' | 'ingress';
+  readonly network: ModelNetwork;
+  /** It comes back from a device. */
+  readonly isReturned: boolean;
+}
+
+/** Where an entry acts by its own match; a redirect acts once. */
+function actsAt({ action, direction }: RuleEntry): readonly ('egress' | 'ingress')[] {
+  if (direction === 'Ingress') return ['ingress'];
+  return direction === 'Both' && action !== 'redirect' ? ['egress', 'ingress'] : ['egress'];
+}
+
+/** Where the replies to what it matches are let through or redirected: a reply goes the other way. */
+function repliesAt(entry: RuleEntry): readonly ('egress' | 'ingress')[] {
+  if (!entry.reverse && entry.action !== 'redirect') return [];
+  const own = actsAt(entry);
+  return own.length > 1 ? own : [own[0] === 'egress' ? 'ingress' : 'egress'];
+}
+
+function hitsOf(world: World, { network, direction }: Place, packet: Packet): Hit[] {
+  const scope: Scope = { vni: network.vni, groups: world.groups };
+  return world.rules.flatMap(({ object, vni }) => {
     const { metadata, spec } = object;
-    if (ruleVni !== vni || spec.enforcement !== 'Enforce') return [];
-    return spec.rules
-      .filter(
-        (entry) =>
-          (isEnforced(entry, direction) && matches(entry.match, packet, entry.action)) ||
-          (entry.reverse && isEnforced(entry, other) && answers(entry.match, packet)),
-      )
-      .map((entry) => ({
-        name: `DPURule/${metadata.namespace}/${metadata.name}/${entry.name}`,
-        tier: TIER_ORDER.indexOf(spec.tier),
-        priority: entry.priority ?? spec.priority,
-        caution: CAUTION.indexOf(entry.action),
-        action: entry.action,
-      }));
+    if (vni !== network.vni || spec.enforcement !== 'Enforce') return [];
+    return spec.rules.flatMap((entry): Hit[] => {
+      const isMatch =
+        actsAt(entry).includes(direction) && matches(scope, entry.match, packet, entry.action);
+      const isReply = repliesAt(entry).includes(direction) && answers(scope, entry.match, packet);
+      if (!isMatch && !isReply) return [];
+      return [
+        {
+          name: `DPURule/${metadata.namespace}/${metadata.name}/${entry.name}`,
+          tier: TIER_ORDER.indexOf(spec.tier),
+          priority: entry.priority ?? spec.priority,
+          entry,
+          isReply: !isMatch,
+        },
+      ];
+    });
   });
 }
 
-/** What policy says at one endpoint. */
-function decide(
-  world: World,
-  network: ModelNetwork,
-  packet: Packet,
-  direction: 'egress' | 'ingress',
-): Decision {
-  const hits = hitsOf(world, network.vni, packet, direction);
+/** The port that a redirected packet goes out by; undefined when a leg is not there. A reply goes into the other leg. */
+function legOf(world: World, vni: number, { entry, isReply }: Hit): number | undefined {
+  const find = (name: string | undefined): number | undefined =>
+    world.legs.find((leg) => leg.name === name && leg.vni === vni)?.port;
+  const near = find(entry.redirectPort);
+  const far = find(entry.returnPort ?? entry.redirectPort);
+  if (near === undefined || far === undefined) return undefined;
+  return isReply ? far : near;
+}
+
+/** What policy says at one place. */
+function decide(world: World, place: Place, packet: Packet): Decision {
+  const { direction, network, isReturned } = place;
+  const isMulticast = isMulticastMac(packet.ethDst);
+  const hits = hitsOf(world, place, packet).filter(
+    // A reply is never a multicast; a rule that names its MAC is about one.
+    ({ entry, isReply }) =>
+      !(entry.action === 'redirect' && isReply && direction === 'ingress' && isMulticast),
+  );
+  const passed: string[] = [];
   for (const tier of TIER_ORDER.keys()) {
     const inTier = hits.filter((hit) => hit.tier === tier);
-    const rankOf = (hit: Hit): number => hit.priority * 10 + hit.caution;
+    const rankOf = ({ priority, entry }: Hit): number =>
+      priority * 10 + CAUTION.indexOf(entry.action);
     const best = Math.min(...inTier.map(rankOf));
     const winners = inTier.filter((hit) => rankOf(hit) === best);
     const [first] = winners;
-    if (first === undefined || first.action === 'pass') continue;
+    if (first === undefined || first.entry.action === 'pass') continue;
+    const { action, onMissing } = first.entry;
     const by = winners.map(({ name }) => name).sort();
-    return { verdict: first.action === 'allow' ? 'allow' : 'deny', by };
+    if (action !== 'redirect')
+      return { verdict: action === 'allow' ? 'allow' : 'deny', by, passed };
+    // It has been there.
+    if (isReturned) continue;
+    if (direction === 'ingress' && !first.isReply && isMulticast) {
+      return { verdict: 'redirect', by: [], passed, leg: 'RedirectMulticast' };
+    }
+    const leg = legOf(world, network.vni, first);
+    if (leg === undefined && onMissing === 'Allow') passed.push(first.name);
+    else return { verdict: 'redirect', by, passed, leg: leg ?? 'RedirectDown' };
   }
   const verdict = network.defaultAction[direction];
   // Dropped under a name of its own, which no verdict counts: nobody has judged the first fragment by this default.
-  if (verdict === 'deny' && packet.fragment === 'later') return { verdict, by: [] };
-  return { verdict, by: [DEFAULT] };
+  if (verdict === 'deny' && packet.fragment === 'later') return { verdict, by: [], passed };
+  return { verdict, by: [DEFAULT], passed };
 }
 
 const isMulticastMac = (mac: string): boolean => (parseInt(mac.slice(0, 2), 16) & 1) === 1;
@@ -315,6 +265,15 @@ function isUnicastInMulticast(network: ModelNetwork, packet: Packet): boolean {
   );
 }
 
+/** Why what a device returns is not taken, or where it began. */
+function returnedFrom(world: World, vni: number, packet: Packet): string | ModelEndpoint {
+  if (packet.type === 'arp') return 'DeviceFrame';
+  const sender = world.endpoints.find(
+    (endpoint) => endpoint.vni === vni && endpoint.mac === packet.ethSrc,
+  );
+  return sender ?? 'UnknownReturned';
+}
+
 /** Runs one packet through a world. */
 export function evaluate(world: World, packet: Packet): Outcome {
   const { from } = packet;
@@ -324,36 +283,61 @@ export function evaluate(world: World, packet: Packet): Outcome {
     ingress: [],
     ...(egress === undefined ? {} : { egress }),
   });
-  const isLocal = 'port' in from;
-  const at = isLocal
-    ? world.endpoints.find((endpoint) => endpoint.port === from.port)?.vni
-    : from.vni;
+  const inPort = 'port' in from ? from.port : undefined;
+  const leg = world.legs.find(({ port }) => port === inPort);
+  const at =
+    'port' in from
+      ? (leg?.vni ?? world.endpoints.find(({ port }) => port === inPort)?.vni)
+      : from.vni;
   if (at === undefined) return dropped('UnknownPort');
-  const refused = isLocal ? spoofReason(world, from.port, packet) : tunnelReason(world, packet);
-  if (refused !== undefined) return dropped(refused);
+  const returned = leg === undefined ? undefined : returnedFrom(world, at, packet);
+  if (typeof returned === 'string') return dropped(returned);
+  const refused =
+    inPort === undefined
+      ? tunnelReason(world, packet)
+      : returned === undefined && spoofReason(world, inPort, packet);
+  if (typeof refused === 'string') return dropped(refused);
   const network = world.networks.find(({ vni }) => vni === at);
   if (network === undefined) return dropped('UnknownVni');
+
+  /** Where it began: on this DPU, also when a device has had it, or behind the tunnel. */
+  const isLocal = returned === undefined ? inPort !== undefined : returned.port !== undefined;
   const unfiltered = isDiscovery(packet);
-  const sent = unfiltered || !isLocal ? undefined : decide(world, network, packet, 'egress');
+  const place = { network, isReturned: returned !== undefined };
+  // What a device returns is judged whatever it is; of the rest, who asks for an address is let through.
+  const isJudged = isLocal && (!unfiltered || place.isReturned);
+  const sent = isJudged ? decide(world, { ...place, direction: 'egress' }, packet) : undefined;
   const egress = sent === undefined ? {} : { egress: sent };
-  if (sent?.verdict === 'deny') {
-    return { outputs: [], ingress: [], ...egress };
+  if (sent?.verdict === 'deny') return { outputs: [], ingress: [], ...egress };
+  if (sent?.verdict === 'redirect') {
+    if (typeof sent.leg === 'string') return dropped(sent.leg, sent);
+    return { outputs: [`port ${sent.leg}`], ingress: [], ...egress };
   }
 
-  const ethDst = askedEndpoint(world, at, packet)?.mac ?? packet.ethDst;
+  const asked = place.isReturned ? undefined : askedEndpoint(world, at, packet);
+  const ethDst = asked?.mac ?? packet.ethDst;
   const inbound = { ...packet, ethDst };
   const members = world.endpoints.filter(({ vni }) => vni === at);
-  const deliver = (ports: readonly number[]): Pick<Outcome, 'outputs' | 'ingress'> => {
-    const ingress = unfiltered ? [] : ports.map(() => decide(world, network, inbound, 'ingress'));
-    const reached = ports.filter((_, index) => ingress[index]?.verdict !== 'deny');
-    const others = reached.filter((port) => !isLocal || port !== from.port);
-    return { outputs: others.map((port) => `port ${port}`), ingress };
+  /** The port that the sender stands behind. Only where others stand there too does something go back. */
+  const ownPort = returned === undefined ? inPort : returned.port;
+  const isShared = members.filter(({ port }) => port === ownPort).length > 1;
+  const deliver = (ports: readonly number[]): Pick<Outcome, 'outputs' | 'ingress' | 'drop'> => {
+    const ingress = unfiltered
+      ? []
+      : ports.map(() => decide(world, { ...place, direction: 'ingress' }, inbound));
+    const outputs = ports.flatMap((port, index) => {
+      const { verdict = 'allow', leg: to } = ingress[index] ?? {};
+      if (verdict === 'redirect') return typeof to === 'number' ? [`port ${to}`] : [];
+      return verdict === 'allow' && (port !== ownPort || isShared) ? [`port ${port}`] : [];
+    });
+    const lost = ports.length === 1 ? ingress[0]?.leg : undefined;
+    return { outputs, ingress, ...(typeof lost === 'string' ? { drop: lost } : {}) };
   };
   const flood = (): Outcome => {
     const ports = [...new Set(members.flatMap(({ port }) => port ?? []))];
-    const { outputs, ingress } = deliver(ports);
+    const local = deliver(ports);
     const away = isLocal ? world.peers.map((peer) => `vtep ${peer} vni ${at}`) : [];
-    return { outputs: [...outputs, ...away].sort(), ingress, ...egress };
+    return { ...local, outputs: [...local.outputs, ...away].sort(), ...egress };
   };
 
   const here = members.find(({ mac, port }) => mac === ethDst && port !== undefined);

@@ -4,14 +4,26 @@
  */
 import fc from 'fast-check';
 import type { DpuRule } from '../../src/api/dpu-rule.ts';
-import type { RuleInput, Snapshot } from '../../src/agent/flow/model.ts';
+import type { DeviceLeg, EntryVerdict, RuleInput, Snapshot } from '../../src/agent/flow/model.ts';
 import { parseObject } from '../../src/api/object.ts';
+import { GROUP_LABEL } from '../../src/api/labels.ts';
+import { collectGroups, type GroupIndex, withGroups } from '../../src/agent/rules/groups.ts';
 import { checkOwnership, collectNetworks } from '../../src/agent/rules/ownership.ts';
-import { allowedIn, ip4, local, network, ofport, prefix, remote, rule, vni } from './model.ts';
-import type { ModelEndpoint, ModelNetwork, Packet, World } from './evaluator.ts';
+import { ruleInputs } from '../../src/agent/rules/rule-inputs.ts';
+import { ip4, local, network, ofport, prefix, remote, rule, vni } from './model.ts';
+import type { ModelEndpoint, ModelLeg, ModelNetwork, Packet, World } from './evaluator.ts';
 
-/** Ports of the bridge that worlds use; 19 is never an endpoint. */
-export const WORLD_PORTS = [11, 12, 13, 14, 19] as const;
+/** Ports of the bridge that worlds use; 19 is never an endpoint, and devices stand behind those from 21. */
+export const WORLD_PORTS = [11, 12, 13, 14, 19, 21, 22, 23] as const;
+/** Legs, as far as a world has them: two in one network, one in the other. */
+const LEGS: readonly ModelLeg[] = [
+  { name: 'fw0', port: 21, vni: 1000 },
+  { name: 'fw1', port: 22, vni: 1000 },
+  { name: 'fwb', port: 23, vni: 1001 },
+];
+/** What a redirect may name: also an endpoint's port, and one that is never there. */
+const LEG_NAMES = [...LEGS.map(({ name }) => name), 'p11', 'nowhere'];
+const GROUP_NAMES = ['g0', 'g1', 'constructor'];
 /** ofport of the tunnel. */
 export const TUNNEL_PORT = 65000;
 const VTEP = '192.168.1.11';
@@ -34,9 +46,11 @@ const prefixText = fc.oneof({ weight: 3, arbitrary: prefixes4 }, prefixes6);
 const portText = fc.constantFrom(0, 53, 80, 443, 8080, '0-80', '80-81', '53-8080', '1-65535');
 const PORTS = [0, 53, 67, 80, 81, 443, 547, 8080, 40000];
 
-const side = (one: string, many: string, except: string) =>
+const side = (one: string, many: string, except: string, group: string) =>
   fc.oneof(
-    { weight: 2, arbitrary: fc.constant({}) },
+    fc.constantFrom(...GROUP_NAMES).map((name) => ({ [group]: name })),
+    fc.constantFrom(...GROUP_NAMES).map((name) => ({ [group]: name, [except]: ['10.1.0.4/30'] })),
+    { weight: 6, arbitrary: fc.constant({}) },
     prefixText.map((text) => ({ [one]: text })),
     fc.uniqueArray(prefixText, { minLength: 1, maxLength: 4 }).map((list) => ({ [many]: list })),
     fc.uniqueArray(prefixText, { minLength: 1, maxLength: 2 }).map((list) => ({ [except]: list })),
@@ -91,21 +105,53 @@ function merge(parts: readonly object[]): object {
 }
 
 const match = fc
-  .tuple(side('srcIP', 'srcIPs', 'notSrcIPs'), side('dstIP', 'dstIPs', 'notDstIPs'), transport)
-  .map(merge);
+  .tuple(
+    side('srcIP', 'srcIPs', 'notSrcIPs', 'srcGroup'),
+    side('dstIP', 'dstIPs', 'notDstIPs', 'dstGroup'),
+    transport,
+    fc.constantFrom({}, { dstPortName: 'http' }),
+  )
+  .map(([source, destination, other, name]) => {
+    // A named port needs a group to look it up in.
+    const hasPort = 'dstPort' in other || 'dstPorts' in other;
+    const named = 'dstGroup' in destination && !hasPort ? name : {};
+    return merge([source, destination, other, named]);
+  });
 
 const entry = fc
   .record({
     match,
     priority: fc.option(fc.constantFrom(0, 499, 500, 501, 1000), { nil: undefined }),
     direction: fc.constantFrom('Both', 'Both', 'Ingress', 'Egress'),
-    action: fc.constantFrom('allow', 'allow', 'deny', 'pass'),
+    action: fc.constantFrom(
+      'allow',
+      'allow',
+      'allow',
+      'deny',
+      'deny',
+      'pass',
+      'reject',
+      'redirect',
+    ),
     reverse: fc.boolean(),
+    rateLimit: fc.constantFrom(undefined, undefined, { pps: 100 }, { kbps: 1000, burst: 200 }),
+    device: fc.record({
+      redirectPort: fc.constantFrom(...LEG_NAMES),
+      returnPort: fc.option(fc.constantFrom(...LEG_NAMES), { nil: undefined }),
+      onMissing: fc.constantFrom('Drop', 'Allow'),
+    }),
   })
-  .map(({ priority, reverse, ...rest }) => ({
+  .map(({ priority, reverse, rateLimit, device: { returnPort, ...device }, ...rest }) => ({
     ...rest,
     ...(priority === undefined ? {} : { priority }),
     ...(rest.action === 'allow' ? { reverse } : {}),
+    // It acts where a packet leaves its source.
+    ...(rest.action === 'allow' && rest.direction !== 'Ingress' && rateLimit !== undefined
+      ? { rateLimit }
+      : {}),
+    ...(rest.action === 'redirect'
+      ? { ...device, ...(returnPort === undefined ? {} : { returnPort }) }
+      : {}),
   }))
   // What the API refuses (sides of different families, for one) is for other tests.
   .filter((each) => isAccepted({ rules: [{ ...each, vni: 1000 }] }));
@@ -131,13 +177,43 @@ const object = fc
     spec: {
       ...spec,
       // Baseline is the last tier: nothing is left to pass to.
-      rules: rules.map((each) => ({
-        ...each,
-        vni: net,
-        action: spec.tier === 'baseline' && each.action === 'pass' ? 'deny' : each.action,
-      })),
+      tier:
+        spec.tier === 'baseline' &&
+        rules.some(({ action }) => action === 'pass' || action === 'redirect')
+          ? 'isolation'
+          : spec.tier,
+      rules: rules.map((each) => ({ ...each, vni: net })),
     },
   }));
+
+/** Members of groups: endpoints, of either network, with a named port that is another one here and there. */
+const member = fc
+  .record({
+    who: fc.nat({ max: V4.length - 1 }),
+    family: fc.constantFrom(V4, V4, V6),
+    vni: fc.constantFrom(...VNIS),
+    ports: fc.constantFrom(
+      undefined,
+      { http: ['TCP', 80] },
+      { http: ['TCP', 8080] },
+      { http: ['UDP', 53] },
+    ),
+  })
+  .map(({ who, family, vni: net, ports: named }) => ({
+    ...{ ip: family[who] ?? '', vni: net },
+    ...(named === undefined ? {} : { ports: named }),
+  }));
+
+const groups = fc.tuple(
+  ...GROUP_NAMES.map((name) =>
+    fc.record({
+      name: fc.constant(name),
+      cidrs: fc.uniqueArray(prefixText, { maxLength: 2 }),
+      except: fc.uniqueArray(prefixText, { maxLength: 2 }),
+      entries: fc.array(member, { maxLength: 5, size: 'max' }),
+    }),
+  ),
+);
 
 function isAccepted(spec: Record<string, unknown>): boolean {
   const metadata = { name: 'drawn', namespace: 'tenant-a' };
@@ -171,9 +247,14 @@ const endpoints = fc
       fc.constantFrom(...VNIS),
     ),
     fc.array(fc.constantFrom(0, 1, 2), { minLength: 6, maxLength: 6 }),
+    fc.boolean(),
   )
-  .map(([vnis, places]) => [
-    ...vnis.map((net, index) => endpoint(net, index, { port: WORLD_PORTS[index] ?? 0 })),
+  .map(([vnis, places, shares]) => [
+    ...vnis.map((net, index) => {
+      // The last one may stand behind the port of another one of its network.
+      const other = index === 3 && shares ? vnis.indexOf(net) : index;
+      return endpoint(net, index, { port: WORLD_PORTS[other] ?? 0 });
+    }),
     ...places.flatMap((place, index) => {
       const [net, who] = [VNIS[index % 2] ?? 0, 2 + (index >> 1)];
       const vtep = PEERS[place];
@@ -192,17 +273,35 @@ function endpoint(
 
 /** A random configuration of one DPU. */
 export const worldArbitrary: fc.Arbitrary<World> = fc
-  .tuple(networks, endpoints, fc.array(object, { minLength: 1, maxLength: 9, size: 'max' }))
-  .map(([nets, ends, objects]) => ({
+  .tuple(
+    networks,
+    endpoints,
+    fc.array(object, { minLength: 1, maxLength: 9, size: 'max' }),
+    fc.subarray([...LEGS]),
+    groups,
+  )
+  .map(([nets, ends, objects, legs, listed]) => ({
     vtep: VTEP,
     peers: PEERS,
     networks: nets,
     endpoints: ends,
+    legs,
+    groups: listed,
     rules: objects.map(({ vni: net, spec }, index) => ({
-      object: rule(`rule-${index}`, spec),
+      object: rule(`rule-${index}`, { ...spec, rules: apart(spec.rules, index) }),
       vni: net,
     })),
   }));
+
+/** Of two redirects of equal rank that both match, either may win, to different devices: here none has another's rank. */
+function apart<Entry extends { readonly action: string }>(
+  entries: readonly Entry[],
+  index: number,
+): (Entry & { priority?: number })[] {
+  return entries.map((each, position) =>
+    each.action === 'redirect' ? { ...each, priority: 490 + index + 10 * position } : each,
+  );
+}
 
 const BROADCASTS = ['ff:ff:ff:ff:ff:ff', '01:00:5e:00:00:05', '33:33:00:00:00:01'];
 const EXTRA_V4 = ['10.1.0.255', '255.255.255.255', '224.0.0.5', '10.1.0.77', '192.0.2.1'];
@@ -226,6 +325,7 @@ export function packetArbitrary(world: World): fc.Arbitrary<Packet> {
         10,
         fc.oneof(
           fc.constantFrom(...WORLD_PORTS).map((port) => ({ port })),
+          fc.constantFrom(...LEGS).map(({ port }) => ({ port })),
           fc.record({
             peer: fc.constantFrom(...PEERS, '192.168.1.77'),
             to: fc.constantFrom(VTEP, VTEP, '192.168.1.99'),
@@ -308,10 +408,56 @@ export function judged(world: World, objects: readonly DpuRule[]): RuleInput[] {
   const customerVnis = [{ first: vni(1000), last: vni(1999) }];
   // The strongest tiers too: they are no licence to reach into another network.
   const tiers = { platform: [HOSTILE_NAMESPACE], admin: [HOSTILE_NAMESPACE] };
-  return objects.map((each) => ({
-    object: each,
-    verdicts: checkOwnership(each, index, { customerVnis, tiers }),
+  const config = { customerVnis, tiers };
+  return inputsOf(
+    world,
+    objects.map((each) => ({ object: each, verdicts: checkOwnership(each, index, config) })),
+  );
+}
+
+/** The groups of a world as the agent reads them. */
+function groupsOf(world: World): GroupIndex {
+  const read = (kind: string, name: string, spec: object, labels = {}) => {
+    const metadata = { name, namespace: HOSTILE_NAMESPACE, labels };
+    const document = { apiVersion: 'dpu.network/v1alpha1', kind, metadata, spec };
+    const { object: parsed, problems } = parseObject(document);
+    if (parsed === undefined) throw new Error(JSON.stringify(problems));
+    return parsed;
+  };
+  const objects = world.groups.flatMap(({ name, cidrs, except, entries }) => [
+    read('DPUGroup', name, { cidrs, except }),
+    read('DPUGroupSlice', `${name}-1`, { entries }, { [GROUP_LABEL]: name }),
+  ]);
+  return collectGroups(
+    objects.filter((each) => each.kind === 'DPUGroup'),
+    objects.filter((each) => each.kind === 'DPUGroupSlice'),
+  );
+}
+
+function legsOf(world: World): DeviceLeg[] {
+  return world.legs.map(({ name, port, vni: net }) => ({
+    ...{ port: name, ofport: ofport(port), vni: vni(net) },
   }));
+}
+
+/** Rules as the compiler is given them: with the groups and the legs of the world. */
+function inputsOf(
+  world: World,
+  rules: readonly { object: DpuRule; verdicts: readonly EntryVerdict[] }[],
+): RuleInput[] {
+  const index = groupsOf(world);
+  const owned = rules.map(({ object: each, verdicts }) => ({
+    rule: each,
+    verdicts: verdicts.map((verdict, position) => {
+      const ruled = each.spec.rules[position];
+      return ruled === undefined
+        ? verdict
+        : withGroups(verdict, ruled, each.metadata.namespace, index);
+    }),
+    redirects: each.spec.rules.some(({ action }) => action === 'redirect'),
+    groups: new Map(),
+  }));
+  return ruleInputs(owned, legsOf(world), []);
 }
 
 /** The same world as the compiler is given it, with `more` rules. */
@@ -325,10 +471,19 @@ export function snapshotOfWorld(world: World, more: readonly RuleInput[] = []): 
     locals: world.endpoints.flatMap(({ vni: net, mac, ips, port }) =>
       port === undefined ? [] : [local(`p${port}`, port, net, mac, ...ips)],
     ),
-    legs: [],
+    legs: legsOf(world),
     remotes: world.endpoints.flatMap(({ vni: net, mac, ips, vtep }) =>
       vtep === undefined ? [] : [remote(net, mac, vtep, ...ips)],
     ),
-    rules: [...world.rules.map(({ object: each, vni: net }) => allowedIn(each, net)), ...more],
+    rules: [
+      ...inputsOf(
+        world,
+        world.rules.map(({ object: each, vni: net }) => ({
+          object: each,
+          verdicts: each.spec.rules.map(() => ({ vni: vni(net) })),
+        })),
+      ),
+      ...more,
+    ],
   };
 }

@@ -229,7 +229,7 @@ function localUnit(
     neighbourEndpoint(list, endpoint);
     forwardLocal(list, endpoint);
     if (shared) outputSharedPort(list, endpoint);
-    if (returnTable !== undefined) returnedLocal(list, endpoint, returnTable);
+    if (returnTable !== undefined) returnedLocal(list, endpoint, shared, returnTable);
   });
 }
 

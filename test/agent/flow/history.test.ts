@@ -26,8 +26,9 @@ class Bench {
   /** Brings the switch to a snapshot, by what the change touched alone unless this is the first pass. */
   apply(snapshot: Snapshot): void {
     const isFirst = this.#desired.flowCount === 0;
-    const { dirtyFlows: flows, dirtyGroups: groups } = this.#desired.update(snapshot);
-    const scope = isFirst ? fullScope(this.#desired, this.#switch) : { flows, groups };
+    const dirty = this.#desired.update(snapshot);
+    const { dirtyFlows: flows, dirtyGroups: groups, dirtyMeters: meters } = dirty;
+    const scope = isFirst ? fullScope(this.#desired, this.#switch) : { flows, groups, meters };
     const changes = diff(this.#desired, this.#switch, scope);
     this.messages += changes.length;
     this.#switch.apply(changes);
@@ -58,6 +59,8 @@ const sequences = fc.tuple(worldArbitrary, worldArbitrary, worldArbitrary).chain
     networks: one.map((world) => world.networks),
     endpoints: one.map((world) => world.endpoints),
     peers: fc.subarray([...worlds[0].peers]),
+    legs: one.map((world) => world.legs),
+    groups: one.map((world) => world.groups),
     rules: fc
       .shuffledSubarray(rules, { maxLength: Math.min(5, rules.length) })
       .map((some) => [...new Map(some.map((rule) => [rule.object.metadata.name, rule])).values()]),

@@ -89,13 +89,20 @@ function legGroupId(leg: DeviceLeg, stage: 'check' | 'send'): number {
 }
 
 /** A local endpoint of a network that has a device: what the device returns of its packets, and where that goes on. */
-export function returnedLocal(list: FlowList, endpoint: LocalEndpoint, to: PipelineTable): void {
+export function returnedLocal(
+  list: FlowList,
+  endpoint: LocalEndpoint,
+  shared: boolean,
+  to: PipelineTable,
+): void {
   const own = [
     matchVni(endpoint.vni),
     matchSource('returned'),
     { field: 'ethSrc', value: endpoint.mac } as const,
   ];
   list.goto(TABLE.remoteGuard, 130, own, to);
+  // Others who stand behind the same port get it as they would without a device.
+  if (shared) return;
   // A flooded packet is not sent to the port that it came in by: that is the device's now, no longer the endpoint's.
   list.drop(TABLE.output, 130, [...own, { field: 'reg1', value: endpoint.ofport }], 'OwnFlood');
 }
