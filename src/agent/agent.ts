@@ -15,6 +15,7 @@ import { debugRoutes } from './debug/views.ts';
 import { offloadCounts } from './debug/offload.ts';
 import { DesiredState } from './flow/desired.ts';
 import { CONTROLLER_ID } from './flow/reject.ts';
+import { PacketLog } from './packet/packet-log.ts';
 import { RejectAnswers } from './packet/reject-answers.ts';
 import type { Snapshot } from './flow/model.ts';
 import type { CompiledEntry } from './flow/rule-flows.ts';
@@ -68,6 +69,7 @@ export class Agent implements ActingAgent {
   readonly #moves = new EndpointMoves();
   readonly #answers: RejectAnswers;
   readonly #reporter: ClusterReporter | undefined;
+  readonly #packetLog: PacketLog;
   #config: AgentConfig;
   #sourceRead = false;
   #closed = false;
@@ -128,6 +130,11 @@ export class Agent implements ActingAgent {
       desired: this.desired,
       logger,
       count: (result) => this.metrics.rejected(result),
+    });
+    this.#packetLog = new PacketLog({
+      desired: this.desired,
+      logger: log,
+      count: (result, packets) => this.metrics.packetLog(result, packets),
     });
     this.counters = new CounterReader(() => this.session.current, this.desired);
     this.reconciler = new Reconciler({
@@ -234,6 +241,7 @@ export class Agent implements ActingAgent {
     // After it: its last pass may have set the timer again.
     this.#expiry.close();
     this.flowRestore.close();
+    this.#packetLog.close();
     this.zones.close();
     await Promise.all([this.source.close(), this.bridge.close(), this.session.close()]);
     await Promise.all([this.#debug.close(), this.#scrape.close()]);
@@ -298,6 +306,7 @@ export class Agent implements ActingAgent {
     let outage = false;
     this.session.on('up', (connection) => {
       this.#answers.follow(connection);
+      this.#packetLog.follow(connection);
       outage = false;
       this.#logger.info(
         { datapath: `0x${connection.features.datapathId.toString(16)}` },
@@ -317,6 +326,7 @@ export class Agent implements ActingAgent {
     reconciler.on('synced', (sync) => {
       this.#answers.forgetRules();
       this.#reporter?.passEnds();
+      this.#packetLog.forgetRules();
       this.flowRestore.flowsAreIn();
       if (sync.flowMods > 0) this.offload.forget();
       this.zones.look(this.#trackedVnis());

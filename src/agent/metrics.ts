@@ -9,6 +9,7 @@ import { DROP_REASONS, type DropReason } from './flow/drop-reason.ts';
 import type { Change } from './flow/diff.ts';
 import type { IgnoredReason } from './overlay/endpoint-peers.ts';
 import type { ReconcileObserver, Stage } from './reconcile/reconciler.ts';
+import type { LogOutcome } from './packet/log-windows.ts';
 import type { RejectResult } from './packet/reject-answers.ts';
 import type { OffloadVerdict } from './offload/evidence.ts';
 import type { RuleState } from './reconcile/rule-status.ts';
@@ -39,6 +40,7 @@ export class AgentMetrics implements ReconcileObserver {
   readonly #groupMods: Counter<'op'>;
   readonly #meterMods: Counter<'op'>;
   readonly #rejects: Counter<'result'>;
+  readonly #packetLog: Counter<'result'>;
   readonly #bundles: Counter<'result'>;
   readonly #eventToCommit: Histogram;
   readonly #stages: Histogram<'stage'>;
@@ -69,6 +71,12 @@ export class AgentMetrics implements ReconcileObserver {
     this.#rejects = new Counter({
       name: 'dpu_agent_rejects_total',
       help: 'rejected packets that came up to the agent: answered, silent (no answer may be given), or lost',
+      labelNames: ['result'],
+      registers,
+    });
+    this.#packetLog = new Counter({
+      name: 'dpu_agent_log_events_total',
+      help: 'packets of rules with log: logged, suppressed (equal to one within a second), or lost (over the limit of their network)',
       labelNames: ['result'],
       registers,
     });
@@ -187,6 +195,7 @@ export class AgentMetrics implements ReconcileObserver {
       this.#groupMods.inc({ op }, 0);
       this.#meterMods.inc({ op }, 0);
     }
+    for (const result of ['logged', 'suppressed', 'lost']) this.#packetLog.inc({ result }, 0);
     for (const peer of ['ovsdb', 'openflow']) this.#reconnects.inc({ peer }, 0);
     this.#drift.inc(0);
     this.#diverged.inc(0);
@@ -207,6 +216,11 @@ export class AgentMetrics implements ReconcileObserver {
   /** A packet of a rule with action reject came up. */
   rejected(result: RejectResult): void {
     this.#rejects.inc({ result });
+  }
+
+  /** Packets of rules with log came up, or were held back. */
+  packetLog(result: LogOutcome, packets: number): void {
+    this.#packetLog.inc({ result }, packets);
   }
 
   bundle(result: 'committed' | 'refused' | 'failed'): void {

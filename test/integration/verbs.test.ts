@@ -4,12 +4,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { run } from '../../demo/command.ts';
-import { missingForLab, TwoDpuLab } from '../../demo/lab.ts';
+import { missingForLab } from '../../demo/lab.ts';
 import { ruleFile, TestAgent, until } from '../support/agent.ts';
+import { labStage } from '../support/lab-stage.ts';
 import { A1, A2, from, outcome, stage } from '../support/stage.ts';
 import type { OvsSandbox } from '../support/ovs-sandbox.ts';
-
-type Tap = Parameters<typeof stage>[0];
 
 const missing = await missingForLab();
 const noLab = missing.length > 0 ? `the lab needs ${missing.join('; ')}` : false;
@@ -192,50 +191,6 @@ t.test(
     );
   },
 );
-
-/** Two DPUs with an agent each, and rules that both get. */
-async function labStage(t: Tap): Promise<{
-  lab: TwoDpuLab;
-  agents: [TestAgent, TestAgent];
-  rules: (text: string) => Promise<void>;
-}> {
-  const lab = await TwoDpuLab.up();
-  t.after(() => lab.down());
-  const agents = await Promise.all(
-    lab.dpus.map((dpu) => {
-      const far = dpu.number === 1 ? 2 : 1;
-      const endpoints = lab.podSpecs(far).map(({ vni, mac, ip }) => ({ vni, mac, ips: [ip] }));
-      const place = { rundir: dpu.rundir, databaseSocket: `${dpu.rundir}/db.sock` };
-      return TestAgent.create(t, place, {
-        node: `dpu-${dpu.number}`,
-        vtep: { ip: dpu.vtepIp },
-        peers: [{ vtep: `192.168.1.1${far}`, endpoints }],
-      });
-    }),
-  );
-  const [one, two] = agents;
-  if (one === undefined || two === undefined) throw new Error('two agents were asked for');
-  await Promise.all([one.start(), two.start()]);
-  await until('the pods reach each other', async () => {
-    const { received } = await lab.pod('pod1a').ping('10.1.0.25', 1);
-    return received === 1;
-  });
-  return {
-    lab,
-    agents: [one, two],
-    rules: async (text) => {
-      for (const agent of agents) {
-        await agent.writeRule('rules.yaml', text);
-        await until('rules in force', async () => {
-          const rows = await agent.json<CountedRow[]>('/rules');
-          const wanted = text.split('kind: DPURule').length - 1;
-          if (rows.length === wanted && rows.every(({ programmed }) => programmed)) return true;
-          throw new Error(JSON.stringify(rows));
-        });
-      }
-    },
-  };
-}
 
 t.test('a rate limit holds within a tenth, at the source', { skip: noLab }, async (t) => {
   const { lab, agents, rules } = await labStage(t);

@@ -32,6 +32,7 @@ export const DROP_REASONS = {
   RedirectDown: 'a leg of the device that a rule redirects to is missing or down',
   RedirectMulticast:
     'a multicast copy that a rule redirects where it arrives, which would multiply it',
+  MirrorDown: 'a copy for a port that is not there: the packet itself went its way',
   OwnFlood: 'a flooded packet that came back from a device, at the port that it began at',
   NoVerdict: 'no rule and no default action decided: a fault of the pipeline',
   NoOutput: 'reached the output without a port: a fault of the pipeline',

@@ -49,7 +49,7 @@ export interface LocalEndpoint {
   readonly sequence?: number | undefined;
 }
 
-/** A port on this DPU behind which a device stands that packets are redirected to. */
+/** A port on this DPU behind which a device stands that packets are redirected or mirrored to. */
 export interface DeviceLeg {
   /** Name of the OVS interface. */
   readonly port: string;
@@ -121,6 +121,8 @@ export interface EntryVerdict {
   readonly tracking?: Tracking | undefined;
   /** For action redirect: the legs, or why they are not there. */
   readonly legs?: RedirectLegs | string | undefined;
+  /** For an entry with a mirror: the port that gets the copies, or why it is not there. */
+  readonly mirror?: OfPort | string | undefined;
   /** Set when the entry names groups. */
   readonly groups?: EntryGroups | undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * `rateLimit`: a meter in front of what a rule has allowed, where the packet leaves its source endpoint; each DPU has a meter
- * of its own. A packet over the limit ends there and is counted by the meter.
+ * `rateLimit`: a meter in front of what a rule has allowed or redirected, where the packet leaves its source endpoint; each
+ * DPU has a meter of its own. A packet over the limit ends there and is counted by the meter.
  */
 import type { RuleEntry } from '../../api/dpu-rule.ts';
 import { encodeMeter, type EncodedMeter } from '../../openflow/meter-mod.ts';
@@ -16,7 +16,9 @@ const BURST_KBITS_MIN = 144;
 /** What is wrong with the limit of an entry; undefined when it can act. */
 export function rateLimitProblem({ action, direction, rateLimit }: RuleEntry): string | undefined {
   if (rateLimit === undefined) return undefined;
-  if (action !== 'allow') return `rateLimit has no meaning with action ${action}; accepted: allow`;
+  if (action !== 'allow' && action !== 'redirect') {
+    return `rateLimit has no meaning with action ${action}; accepted: allow, redirect`;
+  }
   return direction === 'Ingress'
     ? 'rateLimit acts where a packet leaves its source; accepted: direction Egress or Both'
     : undefined;

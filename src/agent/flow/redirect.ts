@@ -25,6 +25,8 @@ import {
   type SOURCE_CLASS,
 } from './registers.ts';
 import { EGRESS_CHAIN, INGRESS_CHAIN, type TierChain } from './tables/tiers.ts';
+import { FIRST_OF_CONNECTION, FIRST_PRIORITY } from './verdict-flows.ts';
+import type { Verbs } from './verbs.ts';
 
 const GROUP_BIT = 0x010000000000n;
 const VERDICT_PRIORITY = 100;
@@ -46,6 +48,7 @@ export interface RedirectInput {
   readonly tracking: Tracking | undefined;
   /** False where connection tracking sees to the replies, or where there are none. */
   readonly hasReplies: boolean;
+  readonly verbs: Verbs;
 }
 
 /** The rule's own match, or that of its replies, once more: in one chain, from one kind of source. */
@@ -112,28 +115,30 @@ function stepsOf(input: RedirectInput, chain: TierChain, isReply: boolean): Redi
 
 /** What becomes of a packet for which the verdict is this redirect. */
 function verdictsOf(input: RedirectInput, chain: TierChain, isReply: boolean): EncodedFlow[] {
-  const { network, cookie, verdictId, legs, entry, tracking } = input;
+  const { network, cookie, verdictId, legs, entry, tracking, verbs } = input;
   const register = VERDICT_REGISTER[chain.direction];
   const decided: Match = [network, { field: register, value: verdictId }];
-  const flows = [
+  const divert: Instructions = {
+    applyActions: [
+      setFlag('redirected'),
+      ...(isReply && tracking !== undefined ? [setFlag('byReverse')] : []),
+      ...legActions(legs, isReply),
+      ...(isReply || tracking === undefined || legs === undefined ? [] : [setReplyLeg(legs.far)]),
+    ],
+    gotoTable: TABLE.divert.id,
+  };
+  const verdict = (priority: number, more: Match, isFirst: boolean): EncodedFlow =>
     encodeFlow({
       tableId: chain.verdict.id,
-      priority: VERDICT_PRIORITY,
+      priority,
       cookie,
-      match: decided,
-      instructions: {
-        applyActions: [
-          setFlag('redirected'),
-          ...(isReply && tracking !== undefined ? [setFlag('byReverse')] : []),
-          ...legActions(legs, isReply),
-          ...(isReply || tracking === undefined || legs === undefined
-            ? []
-            : [setReplyLeg(legs.far)]),
-        ],
-        gotoTable: TABLE.divert.id,
-      },
-    }),
-  ];
+      match: [...decided, ...more],
+      instructions: verbs.on(chain.direction, divert, isFirst),
+    });
+  const flows = [verdict(VERDICT_PRIORITY, [], false)];
+  if (verbs.tellsFirst && !isReply) {
+    flows.push(verdict(FIRST_PRIORITY, [FIRST_OF_CONNECTION], true));
+  }
   if (chain === INGRESS_CHAIN && !isReply) {
     flows.push(
       encodeFlow({

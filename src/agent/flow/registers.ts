@@ -6,10 +6,10 @@
  *          +----------------+------------------------+
  *          |       0        |          VNI           |   set once, never rewritten
  *          +----------------+------------------------+
- * reg0      31     14 13       12        11..10    9          8      7         4 3         0
- *          +---------+--------+---------+---------+----------+------+-----------+-----------+
- *          |    0    | remote | reverse | dry run | redirect | skip | dst class | src class |
- *          +---------+--------+---------+---------+----------+------+-----------+-----------+
+ * reg0      31   15 14     13       12        11..10    9          8      7         4 3         0
+ *          +-------+------+--------+---------+---------+----------+------+-----------+-----------+
+ *          |   0   | copy | remote | reverse | dry run | redirect | skip | dst class | src class |
+ *          +-------+------+--------+---------+---------+----------+------+-----------+-----------+
  * reg1 output ofport    reg2 rule that decided at egress    reg3 rule that decided at ingress
  * reg0[10..11] and reg4 belong to rules on trial (dry-run.ts)
  * reg5      31                  16 15                   0
@@ -17,6 +17,10 @@
  *          | leg that must be up  | leg to go out by     |   of a redirected packet: ofports
  *          +----------------------+----------------------+
  * reg6 leg for the replies of a redirected packet, where they are found by connection tracking
+ * reg7      31                  16 15                   0
+ *          +----------------------+----------------------+
+ *          | port that has a copy | port to get a copy   |   of a mirrored packet: ofports
+ *          +----------------------+----------------------+
  * ```
  */
 import type { Vni } from '../../base/brand.ts';
@@ -39,6 +43,8 @@ export const FLAG = {
   byReverse: 1 << 12,
   /** Returned by a device to which it had come through the tunnel. */
   fromTunnel: 1 << 13,
+  /** A copy on its way to the port that a rule mirrors to. */
+  copy: 1 << 14,
 } as const;
 
 const SOURCE_MASK = 0xf;
@@ -172,6 +178,31 @@ export function setReplyLeg(ofport: number): Action {
 /** Matches the leg for the replies. */
 export function matchReplyLeg(ofport: number): MatchField {
   return { field: 'reg6', value: ofport };
+}
+
+const COPY_DONE_SHIFT = 16;
+const COPY_PORT_MASK = 0xffff;
+const COPY_DONE_MASK = 0xffff0000;
+
+/** Chooses the port that gets a copy. Which one has had a copy stays known. */
+export function setCopyPort(ofport: number): Action {
+  return { type: 'setField', field: 'reg7', value: ofport, mask: COPY_PORT_MASK };
+}
+
+/** Notes that a port has got its copy. */
+export function setCopyDone(ofport: number): Action {
+  const value = ofport * 2 ** COPY_DONE_SHIFT;
+  return { type: 'setField', field: 'reg7', value, mask: COPY_DONE_MASK };
+}
+
+/** Matches a copy for a port. */
+export function matchCopyPort(ofport: number): MatchField {
+  return { field: 'reg7', value: ofport, mask: COPY_PORT_MASK };
+}
+
+/** Matches a copy for a port that has had one. */
+export function matchCopyDone(ofport: number): MatchField {
+  return { field: 'reg7', value: ofport * 2 ** COPY_DONE_SHIFT + ofport };
 }
 
 /** Matches what a rule redirects by its own match, not as a reply. */

@@ -67,6 +67,7 @@ function sameVerdicts(a: readonly EntryVerdict[], b: readonly EntryVerdict[]): b
         verdict.message === other?.message &&
         sameTracking(verdict.tracking, other?.tracking) &&
         sameLegs(verdict.legs, other?.legs) &&
+        verdict.mirror === other?.mirror &&
         verdict.groups?.source === other?.groups?.source &&
         verdict.groups?.destination === other?.groups?.destination
       );

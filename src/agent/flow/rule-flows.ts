@@ -13,13 +13,14 @@ import { FlowIndex } from './flow-index.ts';
 import type { EntryGroups, EntryVerdict } from './model.ts';
 import { planRedirect } from './redirect.ts';
 import { conjunctionPays, makeClauses } from './conjunction.ts';
+import type { LogTarget } from './packet-logging.ts';
 import type { PipelineTable } from './pipeline.ts';
 import { faultText, ruleFlowFault } from './isolation.ts';
 import { matchVni, setFlag, VERDICT_REGISTER } from './registers.ts';
-import { blockFlows } from './tables/commit.ts';
 import { registerId, replyName, ruleEntryName } from './rule-id.ts';
 import { entryDimensions, entryReplies } from './group-match.ts';
 import { UnsupportedMatch, type RuleDimensions } from './rule-match.ts';
+import { verdictFlows } from './verdict-flows.ts';
 import { Verbs, type MeterIdOf, type RejectTarget, type UsedMeter } from './verbs.ts';
 import { EGRESS_CHAIN, INGRESS_CHAIN, TIER_CHAINS, type TierChain } from './tables/tiers.ts';
 
@@ -53,6 +54,8 @@ export interface CompiledEntry {
   readonly meters: readonly UsedMeter[];
   /** Set when the agent answers its packets. */
   readonly reject?: RejectTarget | undefined;
+  /** Set when the agent writes a line about its packets. */
+  readonly log?: LogTarget | undefined;
 }
 
 interface EntryFlows {
@@ -61,6 +64,7 @@ interface EntryFlows {
   readonly pending?: Refusal | undefined;
   readonly meters: UsedMeter[];
   reject?: RejectTarget | undefined;
+  log?: LogTarget | undefined;
 }
 
 /** Order of actions at equal priority: what is more cautious wins. */
@@ -68,7 +72,6 @@ const ACTION_CLASS = { deny: 0, reject: 1, redirect: 2, pass: 3, allow: 4 } as c
 const TIER_PRIORITY_TOP = 60000;
 const PRIORITY_STEP = 16;
 const CLASS_STEP = 2;
-const VERDICT_PRIORITY = 100;
 const NO_FLOWS: EncodedFlow[] = [];
 
 /** OpenFlow priority of a rule inside its tier's table. `priority` is 0..1000, lower first. */
@@ -95,7 +98,7 @@ export function compileRule(
     // Replies to a redirect stand in the other chain: there its own id is free.
     const replyId = entry.reverse ? idOf(replyName(key)) : id;
     const verdict = verdicts[index] ?? {};
-    const verbs = new Verbs(object, entry, { key, vni: verdict.vni }, meterIdOf);
+    const verbs = new Verbs(object, entry, { key, verdict }, meterIdOf);
     const result = isolated(compileEntry(object, entry, verdict, id, replyId, verbs), verdict);
     return 'reason' in result
       ? { ...base, refusal: result, flows: [], clauses: [], meters: [] }
@@ -136,7 +139,7 @@ function compileEntry(
     return { reason: verdict.reason ?? 'Invalid', message: verdict.message ?? 'no VNI' };
   }
   if (object.spec.enforcement === 'Suspended') return { flows: [], clauses: [], meters: [] };
-  const unsupported = unsupportedField(object, entry);
+  const unsupported = unsupportedField(object);
   if (unsupported !== undefined) {
     return { reason: 'Unsupported', message: `${unsupported} is not available in this release` };
   }
@@ -170,7 +173,7 @@ function compileEntry(
     flows: [],
     clauses: [],
     meters: [],
-    pending: missing === undefined ? undefined : { reason: 'PortNotFound', message: missing },
+    pending: missing === undefined ? verbs.pending : { reason: 'PortNotFound', message: missing },
   };
   const network = matchVni(verdict.vni);
   const ranked = {
@@ -189,13 +192,14 @@ function compileEntry(
         legs: typeof legs === 'string' ? undefined : legs,
         tracking,
         hasReplies: replies.length > 0,
+        verbs,
       });
       for (const { isReply, chain, cookie, ...form } of plan.steps) {
         const place = { ...ranked, chain, cookie, form, conjId: ranked.verdictId };
         for (const family of isReply ? replies : families) addFamily(all, place, family);
       }
       all.flows.push(...plan.flows);
-      return kept(all);
+      return kept(withVerbs(all, verbs));
     }
     for (const chain of forward) {
       const place = { ...ranked, chain, conjId: ranked.verdictId };
@@ -208,17 +212,11 @@ function compileEntry(
     }
     if (entry.action !== 'pass' && object.spec.enforcement === 'Enforce') {
       for (const chain of new Set([...forward, ...backward])) {
-        all.flows.push(verdictFlow({ ...ranked, chain }, verbs));
-        if ((entry.action === 'deny' || entry.action === 'reject') && isStateful) {
-          const decided: Match = [
-            network,
-            { field: VERDICT_REGISTER[chain.direction], value: ranked.verdictId },
-          ];
-          all.flows.push(...blockFlows(chain.verdict, ranked.cookie, decided, tracking.zone));
-        }
+        all.flows.push(
+          ...verdictFlows({ ...ranked, chain, action: entry.action, tracking }, verbs),
+        );
       }
-      all.meters.push(...verbs.meters);
-      all.reject = verbs.reject;
+      withVerbs(all, verbs);
     }
   } catch (error) {
     // The encoder refuses what the switch would widen or misread: one entry must not hold back the others.
@@ -320,6 +318,14 @@ function unique(flows: EncodedFlow[]): EncodedFlow[] {
   return [...index];
 }
 
+/** Adds what the verbs need beside flows. */
+function withVerbs(all: EntryFlows, verbs: Verbs): EntryFlows {
+  all.meters.push(...verbs.meters);
+  if (verbs.reject !== undefined) all.reject = verbs.reject;
+  if (verbs.log !== undefined) all.log = verbs.log;
+  return all;
+}
+
 /** What an entry keeps: arrays of just their length, since a list that grew has room for sixteen more. */
 function kept(all: EntryFlows): EntryFlows {
   const clauses = all.clauses.length === 0 ? NO_FLOWS : all.clauses.slice();
@@ -327,10 +333,8 @@ function kept(all: EntryFlows): EntryFlows {
 }
 
 /** The first field of a rule that this release accepts but does not act on; undefined when there is none. */
-function unsupportedField(object: DpuRule, entry: RuleEntry): string | undefined {
+function unsupportedField(object: DpuRule): string | undefined {
   if (Object.keys(object.spec.nodeSelector ?? {}).length > 0) return 'nodeSelector';
-  if (entry.log !== undefined && entry.log.mode !== 'none') return 'log';
-  if (entry.mirror !== undefined) return 'mirror';
   return undefined;
 }
 
@@ -374,19 +378,4 @@ function decision(
     ],
     gotoTable: chain.verdict.id,
   };
-}
-
-/** Where the decision is carried out, and counted. */
-function verdictFlow(
-  { chain, entry, network, cookie, verdictId }: Omit<RankedEntry, 'conjId'>,
-  verbs: Verbs,
-): EncodedFlow {
-  const verdict = entry.action === 'allow' ? { gotoTable: chain.allowed.id } : {};
-  return encodeFlow({
-    tableId: chain.verdict.id,
-    priority: VERDICT_PRIORITY,
-    cookie,
-    match: [{ field: VERDICT_REGISTER[chain.direction], value: verdictId }, network],
-    instructions: verbs.on(chain.direction, verdict),
-  });
 }

@@ -4,16 +4,26 @@
  */
 import type { DpuRule, RuleEntry } from '../../api/dpu-rule.ts';
 import type { Vni } from '../../base/brand.ts';
+import type { Action } from '../../openflow/action.ts';
 import type { Instructions } from '../../openflow/instruction.ts';
 import type { EncodedMeter } from '../../openflow/meter-mod.ts';
 import type { EntryVerdict } from './model.ts';
+import {
+  logMeter,
+  logMeterName,
+  logProblem,
+  logScope,
+  sendToLog,
+  type LogTarget,
+} from './packet-logging.ts';
+import { copyTo, mirrorProblem } from './port-mirror.ts';
 import { rateLimitProblem, rateMeter } from './rate-limit.ts';
 import { rejectMeter, rejectMeterName, sendUp } from './reject.ts';
 import { ruleEntryName } from './rule-id.ts';
 import type { PolicyDirection } from './tables/tiers.ts';
 
 /** What a meter is for. */
-export type MeterUse = 'rateLimit' | 'reject';
+export type MeterUse = 'rateLimit' | 'reject' | 'log';
 
 /** A meter that an entry uses. */
 export interface UsedMeter extends EncodedMeter {
@@ -48,6 +58,7 @@ function namesOf(
   return {
     ...(entry.rateLimit === undefined ? {} : { rateLimit: key }),
     ...(entry.action === 'reject' ? { reject: rejectMeterName(vni) } : {}),
+    ...(logScope(entry) === undefined ? {} : { log: logMeterName(vni) }),
   };
 }
 
@@ -55,45 +66,77 @@ function namesOf(
 export class Verbs {
   /** What is wrong with them; undefined when all can act. */
   readonly problem: string | undefined;
+  /** A verb that cannot act for now: a reason of the API and a sentence. What the entry decides is in force nevertheless. */
+  readonly pending: { readonly reason: string; readonly message: string } | undefined;
   readonly meters: readonly UsedMeter[];
   /** Set when packets are answered. */
   readonly reject: RejectTarget | undefined;
+  /** Set when packets are logged. */
+  readonly log: LogTarget | undefined;
+  /** True when the first packet of a connection has more done to it than the others. */
+  readonly tellsFirst: boolean;
   readonly #rate: EncodedMeter | undefined;
-  readonly #rejected: EncodedMeter | undefined;
+  readonly #answer: readonly Action[];
+  readonly #log: readonly Action[];
+  readonly #copy: readonly Action[];
 
   constructor(
     object: DpuRule,
     entry: RuleEntry,
-    place: { readonly key: string; readonly vni: Vni | undefined },
+    place: { readonly key: string; readonly verdict: EntryVerdict },
     meterIdOf: MeterIdOf,
   ) {
-    const names = namesOf(object, entry, place.key, place.vni);
+    const { vni, mirror, tracking } = place.verdict;
+    const names = namesOf(object, entry, place.key, vni);
     const idOf = (use: MeterUse): number | undefined =>
       names[use] === undefined ? undefined : meterIdOf(names[use]);
     const full = Object.values(names).some((name) => meterIdOf(name) === undefined);
     this.problem =
-      rateLimitProblem(entry) ?? (full ? 'there are more meters than this agent has' : undefined);
-    const [rateId, rejectId] = [idOf('rateLimit'), idOf('reject')];
+      rateLimitProblem(entry) ??
+      logProblem(entry) ??
+      mirrorProblem(entry) ??
+      (full ? 'there are more meters than this agent has' : undefined);
+    const meters: UsedMeter[] = [];
+    const [rateId, rejectId, logId] = [idOf('rateLimit'), idOf('reject'), idOf('log')];
     if (rateId !== undefined && entry.rateLimit !== undefined) {
       this.#rate = rateMeter(entry.rateLimit, rateId);
+      meters.push({ ...this.#rate, use: 'rateLimit' });
     }
-    if (rejectId !== undefined && place.vni !== undefined) {
-      this.#rejected = rejectMeter(rejectId);
-      this.reject = { vni: place.vni };
+    if (rejectId !== undefined && vni !== undefined) {
+      this.reject = { vni };
+      meters.push({ ...rejectMeter(rejectId), use: 'reject' });
     }
-    this.meters = [
-      ...(this.#rate === undefined ? [] : [{ ...this.#rate, use: 'rateLimit' } as const]),
-      ...(this.#rejected === undefined ? [] : [{ ...this.#rejected, use: 'reject' } as const]),
-    ];
+    if (logId !== undefined && vni !== undefined) {
+      this.log = { vni, label: entry.log?.label ?? '', action: entry.action };
+      meters.push({ ...logMeter(logId), use: 'log' });
+    }
+    this.meters = meters;
+    this.#answer = rejectId === undefined ? [] : [sendUp(rejectId)];
+    this.#log = logId === undefined ? [] : [sendToLog(logId)];
+    const mirrors = object.spec.enforcement === 'Enforce' ? mirror : undefined;
+    this.#copy = typeof mirrors === 'number' ? copyTo(mirrors) : [];
+    this.tellsFirst = this.log !== undefined && logScope(entry) === 'first';
+    if (typeof mirrors === 'string') this.pending = { reason: 'PortNotFound', message: mirrors };
+    else if (this.tellsFirst && tracking === undefined) {
+      const message =
+        'log.mode first needs connection tracking, which the network does not have; the rule is in force, without log';
+      this.pending = { reason: 'ConntrackOff', message };
+    }
+  }
+
+  /** What is done with a packet beside its verdict, before it. `isFirst`: it is the first of its connection. */
+  actions(isFirst = false): readonly Action[] {
+    const log = this.tellsFirst && !isFirst ? [] : this.#log;
+    return [...this.#answer, ...log, ...this.#copy];
   }
 
   /** The instructions of a verdict flow with what the verbs add to them. */
-  on(direction: PolicyDirection, verdict: Instructions): Instructions {
-    if (this.#rejected !== undefined) {
-      return { ...verdict, applyActions: [sendUp(this.#rejected.meterId)] };
-    }
-    return this.#rate !== undefined && direction === 'egress'
-      ? { ...verdict, meter: this.#rate.meterId }
-      : verdict;
+  on(direction: PolicyDirection, verdict: Instructions, isFirst = false): Instructions {
+    const actions = [...this.actions(isFirst), ...(verdict.applyActions ?? [])];
+    return {
+      ...verdict,
+      ...(actions.length === 0 ? {} : { applyActions: actions }),
+      ...(this.#rate !== undefined && direction === 'egress' ? { meter: this.#rate.meterId } : {}),
+    };
   }
 }

@@ -1,10 +1,10 @@
 /**
  * Rules for the compiler, with what their verdicts rest on beside ownership: connection tracking of their network, and the
- * legs of the devices that redirects name, by port name. A port counts only when it is a leg in the rule's own VNI; whether
+ * legs of the devices that redirects and mirrors name, by port name. A port counts only when it is a leg in the rule's own VNI; whether
  * there is one of that name in another VNI is not this rule's writer's to learn. Pure.
  */
 import type { RuleEntry } from '../../api/dpu-rule.ts';
-import type { Vni } from '../../base/brand.ts';
+import type { OfPort, Vni } from '../../base/brand.ts';
 import type { DeviceLeg, Network, RedirectLegs, RuleInput, Tracking } from '../flow/model.ts';
 import type { OwnedRule } from './rule-set.ts';
 
@@ -26,8 +26,8 @@ function ruleInput(
   legs: readonly DeviceLeg[],
   tracking: ReadonlyMap<number, Tracking>,
 ): RuleInput {
-  const { rule, verdicts, redirects } = owned;
-  if (!redirects && tracking.size === 0) return { object: rule, verdicts };
+  const { rule, verdicts, namesPorts } = owned;
+  if (!namesPorts && tracking.size === 0) return { object: rule, verdicts };
   return {
     object: rule,
     verdicts: verdicts.map((verdict, index) => {
@@ -40,6 +40,9 @@ function ruleInput(
         ...(entry?.redirectPort === undefined
           ? {}
           : { legs: legsOf(entry, entry.redirectPort, verdict.vni, legs) }),
+        ...(entry?.mirror === undefined
+          ? {}
+          : { mirror: mirrorOf(entry.mirror.port, verdict.vni, legs) }),
       };
     }),
   };
@@ -51,8 +54,7 @@ function legsOf(
   vni: Vni,
   legs: readonly DeviceLeg[],
 ): RedirectLegs | string {
-  const find = (name: string): DeviceLeg | undefined =>
-    legs.find((leg) => leg.port === name && leg.vni === vni);
+  const find = (name: string): DeviceLeg | undefined => findLeg(name, vni, legs);
   const near = find(redirectPort);
   const far = entry.returnPort === undefined ? near : find(entry.returnPort);
   if (near !== undefined && far !== undefined) return { near: near.ofport, far: far.ofport };
@@ -61,4 +63,15 @@ function legsOf(
   const meanwhile =
     entry.onMissing === 'Allow' ? 'pass to the next tier' : 'are dropped as RedirectDown';
   return `${field} ${name} is no device's port in VNI ${vni} on this DPU; packets ${meanwhile} until it is`;
+}
+
+function mirrorOf(port: string, vni: Vni, legs: readonly DeviceLeg[]): OfPort | string {
+  return (
+    findLeg(port, vni, legs)?.ofport ??
+    `mirror.port ${port} is no device's port in VNI ${vni} on this DPU; the rule is in force, without copies`
+  );
+}
+
+function findLeg(port: string, vni: Vni, legs: readonly DeviceLeg[]): DeviceLeg | undefined {
+  return legs.find((leg) => leg.port === port && leg.vni === vni);
 }

@@ -26,8 +26,8 @@ export type RuleSetConfig = Pick<AgentConfig, 'customer' | 'tiers' | 'networks'>
 export interface OwnedRule {
   readonly rule: DpuRule;
   readonly verdicts: readonly EntryVerdict[];
-  /** True when an entry redirects: what it compiles to depends on the ports of the bridge too. */
-  readonly redirects: boolean;
+  /** True when an entry redirects or mirrors: what it compiles to depends on the ports of the bridge too. */
+  readonly namesPorts: boolean;
   /** The groups that its entries name, by key; undefined for one that is not there. */
   readonly groups: ReadonlyMap<string, Group | undefined>;
 }
@@ -96,6 +96,8 @@ function ownedRule(
     return entry === undefined ? verdict : withGroups(verdict, entry, namespace, groups);
   });
   const named = groupKeys(rules, namespace).map((key) => [key, groups.get(key)] as const);
-  const redirects = rules.some(({ action }) => action === 'redirect');
-  return { rule, verdicts, redirects, groups: new Map(named) };
+  const namesPorts = rules.some(
+    ({ action, mirror }) => action === 'redirect' || mirror !== undefined,
+  );
+  return { rule, verdicts, namesPorts, groups: new Map(named) };
 }

@@ -315,8 +315,6 @@ void t.test('what this release cannot do is refused by name and programs nothing
     entry: Record<string, unknown>,
     want: RegExp,
   ][] = [
-    [{}, { action: 'deny', log: { mode: 'drop' }, match: {} }, /log/],
-    [{}, { action: 'allow', mirror: { port: 'mon0' }, match: {} }, /mirror/],
     [{}, { action: 'deny', match: { etherType: 0x88cc } }, /match.etherType/],
     [{ nodeSelector: { rack: 'a' } }, { action: 'deny', match: {} }, /nodeSelector/],
   ];

@@ -91,12 +91,15 @@ export function commitLeg(list: FlowList, leg: DeviceLeg): void {
   list.goto(TABLE.commit, 140, match, TABLE.output);
 }
 
-/** Where a deny ends: it also marks a live connection, so that the replies, which skip policy, end too. */
+/**
+ * Where a deny ends: it also marks a live connection, so that the replies, which skip policy, end too. `actions` come before.
+ */
 export function blockFlows(
   table: PipelineTable,
   cookie: bigint,
   decided: Match,
   zone: number,
+  actions: readonly Action[] = [],
 ): EncodedFlow[] {
   return IP_FAMILIES.map((family) =>
     encodeFlow({
@@ -104,7 +107,7 @@ export function blockFlows(
       priority: BLOCK_PRIORITY,
       cookie,
       match: [...decided, ethType(family), ctState(CT.est)],
-      instructions: { applyActions: [commit(zone, MARK.block)] },
+      instructions: { applyActions: [...actions, commit(zone, MARK.block)] },
     }),
   );
 }

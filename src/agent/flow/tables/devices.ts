@@ -5,6 +5,8 @@
  *
  * On its way out a packet has bit `redirected`, and in reg5 its leg and a second one that must be up too, since what goes
  * into a device with two legs has to come out of the other. reg5 = 0: the device is missing or down.
+ *
+ * A copy for a mirror has bit `copy`, and its port in reg7. It goes out right here, once to each port.
  */
 import type { Bucket, EncodedGroup } from '../../../openflow/group-mod.ts';
 import { encodeGroup } from '../../../openflow/group-mod.ts';
@@ -16,11 +18,14 @@ import type { DeviceLeg, LocalEndpoint, RemoteEndpoint, Tunnel } from '../model.
 import { TABLE, type PipelineTable } from '../pipeline.ts';
 import {
   clearLegToCheck,
+  matchCopyDone,
+  matchCopyPort,
   matchFlag,
   matchLegs,
   matchLegToCheck,
   matchSource,
   matchVni,
+  setCopyDone,
   setFlag,
   setLegs,
   setOutputPort,
@@ -33,6 +38,8 @@ export function deviceBase(list: FlowList): void {
   list.drop(TABLE.remoteGuard, 125, [matchSource('returned')], 'UnknownReturned');
   // Reached with reg5 = 0, or with a leg that is not of this network.
   list.drop(TABLE.divert, 100, [matchFlag('redirected')], 'RedirectDown');
+  // Never on to the packet's own way: that is not decided here.
+  list.drop(TABLE.divert, 140, [matchFlag('copy')], 'MirrorDown');
 }
 
 /** One leg, in both directions. */
@@ -60,6 +67,14 @@ export function deviceLeg(list: FlowList, leg: DeviceLeg): void {
     120,
     [...redirected, matchLegs({ toCheck: 0, out: leg.ofport })],
     [{ type: 'group', groupId: legGroupId(leg, 'send') }],
+  );
+  const copy = [matchVni(leg.vni), matchFlag('copy')];
+  list.add(TABLE.divert, 151, [...copy, matchCopyDone(leg.ofport)], []);
+  list.add(
+    TABLE.divert,
+    150,
+    [...copy, matchCopyPort(leg.ofport)],
+    [{ type: 'output', port: leg.ofport }, setCopyDone(leg.ofport)],
   );
 }
 
