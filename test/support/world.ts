@@ -454,7 +454,7 @@ function inputsOf(
         ? verdict
         : withGroups(verdict, ruled, each.metadata.namespace, index);
     }),
-    redirects: each.spec.rules.some(({ action }) => action === 'redirect'),
+    namesPorts: each.spec.rules.some(({ action }) => action === 'redirect'),
     groups: new Map(),
   }));
   return ruleInputs(owned, legsOf(world), []);
