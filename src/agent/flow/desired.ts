@@ -14,6 +14,7 @@ import { Coverage, type Decider } from './coverage.ts';
 import { FlowIndex, NO_SLOT } from './flow-index.ts';
 import { MeterIds } from './meter-id.ts';
 import { compileRule, type CompiledEntry } from './rule-flows.ts';
+import { matchesLaterFragments } from './rule-match.ts';
 import { defaultActionName, replyName, RuleIds, ruleEntryName } from './rule-id.ts';
 import { allSteps, type Steps } from './steps.ts';
 import { meterNames, type UsedMeter } from './verbs.ts';
@@ -147,7 +148,9 @@ export class DesiredState {
     for (const flow of entry.flows) {
       const slot = this.#flows.slotOf(flow);
       const winner = slot === NO_SLOT ? undefined : this.#claimsAt(slot)[0]?.owner;
-      if (winner !== undefined && winner !== entry.key) return winner;
+      if (winner === undefined || winner === entry.key) continue;
+      // Allows that differ in their ports share the flow for later fragments, which have none: that takes nothing away.
+      if (!matchesLaterFragments(flow)) return winner;
     }
     return undefined;
   }

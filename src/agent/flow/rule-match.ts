@@ -15,7 +15,8 @@ import type { RuleMatch } from '../../api/dpu-rule.ts';
 import { protocolNumber } from '../../api/field.ts';
 import { parsePortRange } from '../../api/port-range.ts';
 import type { FieldName } from '../../openflow/oxm-fields.ts';
-import type { Match, MatchField } from '../../openflow/match.ts';
+import type { EncodedFlow } from '../../openflow/flow.ts';
+import { decodeMatch, type Match, type MatchField } from '../../openflow/match.ts';
 import { ETH_TYPE, ethType, IP_PROTO } from './flow-list.ts';
 import { maskedPorts } from './port-range.ts';
 
@@ -172,6 +173,12 @@ export function replyDimensions(match: RuleMatch, sides: SideAddresses = {}): Ru
   const swapped = { source: sides.destination, destination: sides.source };
   const dimensions = reply === undefined ? [] : ruleDimensions(reply, swapped, true);
   return dimensions instanceof UnsupportedMatch ? [] : dimensions;
+}
+
+/** True for the flow that lets later fragments follow a first one that was judged by its ports. */
+export function matchesLaterFragments(flow: EncodedFlow): boolean {
+  const { field, value } = FRAGMENT_LATER;
+  return decodeMatch(flow.match).some((each) => each.field === field && each.value === value);
 }
 
 /** The choices of ports for one protocol; `fixed` are the other fields of the transport header. */

@@ -539,6 +539,24 @@ void t.test(
   },
 );
 
+void t.test(
+  'allows that differ in their ports share what later fragments need, and shadow nobody',
+  async (t) => {
+    const web = (name: string, dstPort: number): RuleInput =>
+      allowedIn(
+        rule(name, {
+          rules: [{ vni: 1000, match: { protocol: 'TCP', dstPort }, action: 'allow' }],
+        }),
+        1000,
+      );
+    const desired = compile(labSnapshot([web('http', 80), web('https', 443), web('copy', 443)]));
+    const shadows = Object.fromEntries(
+      [...desired.entries()].map((entry) => [entry.name, desired.shadowedBy(entry)]),
+    );
+    t.strictSame(shadows, { http: undefined, https: 'DPURule/tenant-a/copy/r0', copy: undefined });
+  },
+);
+
 void t.test('only what changed is compiled again', async (t) => {
   const rules = Array.from({ length: 50 }, (_, i) =>
     allowedIn(
