@@ -1,4 +1,4 @@
-// DirectorySource on real directories: what a file system does, and what must be in force within 200 ms of it.
+// DirectorySource on real directories: what a file system does, and what must be in force soon after it.
 import { EventEmitter, once } from 'node:events';
 import {
   appendFile,
@@ -23,8 +23,8 @@ import {
 } from '../../../src/agent/sources/directory.ts';
 import type { SourceSnapshot } from '../../../src/agent/sources/source.ts';
 
-/** What "seen" means in the product's promise. */
-const SEEN_MS = 200;
+/** The promise is 200 ms, which the bench `lab` measures; a machine with other work to do gets ten times that. */
+const SEEN_MS = 2000;
 
 function rule(name: string, port = 80, extra = ''): string {
   return `apiVersion: dpu.network/v1alpha1
