@@ -75,7 +75,9 @@ export const dpuNetworkSpecSchema = z
       .strictObject({
         matchLabels: labelMap
           .default({})
-          .describe('Labels that the namespace must carry, all of them.'),
+          .describe(
+            'Labels that the namespace must carry, all of them. Agents see no namespaces and know kubernetes.io/metadata.name alone: rules under any other label are refused there (VNINotAllowed).',
+          ),
       })
       // Replaced as a whole: server-side apply would leave a null where the last label was taken away.
       .meta({ 'x-kubernetes-map-type': 'atomic' })
